@@ -1,0 +1,108 @@
+#include "ostinato/base/threads.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstdlib>
+#include <string_view>
+
+#include "ostinato/base/error.h"
+
+namespace ostinato {
+
+namespace {
+
+// About as long as waking a sleeping thread takes: spinning longer than that never pays back.
+constexpr int kSpins = 20'000;
+
+void pause() { __builtin_ia32_pause(); }
+
+/// Waits until `flag` differs from `old_value`: spinning first, then asleep.
+template <typename T>
+void wait_while_equal(const std::atomic<T>& flag, T old_value) {
+  for (int i = 0; i < kSpins; ++i) {
+    if (flag.load(std::memory_order_acquire) != old_value) return;
+    pause();
+  }
+  flag.wait(old_value, std::memory_order_acquire);
+}
+
+}  // namespace
+
+Range part_of(int64_t total, Worker worker, int64_t grain) {
+  const int64_t grains = (total + grain - 1) / grain;
+  const int64_t each = grains / worker.count;
+  const int64_t extra = grains % worker.count;
+  const int64_t begin = worker.index * each + std::min<int64_t>(worker.index, extra);
+  const int64_t end = begin + each + (worker.index < extra);
+  return {std::min(begin * grain, total), std::min(end * grain, total)};
+}
+
+ThreadTeam::ThreadTeam(int threads) {
+  crew_.reserve(static_cast<size_t>(threads - 1));
+  for (int i = 1; i < threads; ++i) crew_.emplace_back([this, i] { serve(i); });
+}
+
+ThreadTeam::~ThreadTeam() {
+  stop_.store(true, std::memory_order_relaxed);
+  calls_.fetch_add(1, std::memory_order_release);
+  calls_.notify_all();
+  for (std::thread& member : crew_) member.join();
+}
+
+void ThreadTeam::run(Job job, void* context) {
+  if (!crew_.empty()) {
+    job_ = job;
+    context_ = context;
+    unfinished_.store(static_cast<int>(crew_.size()), std::memory_order_relaxed);
+    calls_.fetch_add(1, std::memory_order_release);
+    calls_.notify_all();
+  }
+  job(context, {0, size()});
+  for (int left; (left = unfinished_.load(std::memory_order_acquire)) != 0;) {
+    wait_while_equal(unfinished_, left);
+  }
+}
+
+void ThreadTeam::serve(int index) {
+  for (uint32_t seen = 0;; ++seen) {
+    wait_while_equal(calls_, seen);
+    if (stop_.load(std::memory_order_relaxed)) return;
+    job_(context_, {index, size()});
+    if (unfinished_.fetch_sub(1, std::memory_order_acq_rel) == 1) unfinished_.notify_one();
+  }
+}
+
+void ThreadTeam::barrier() {
+  if (crew_.empty()) return;
+  const uint32_t round = barriers_.load(std::memory_order_relaxed);
+  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == size()) {
+    arrived_.store(0, std::memory_order_relaxed);
+    barriers_.store(round + 1, std::memory_order_release);
+    barriers_.notify_all();
+  } else {
+    wait_while_equal(barriers_, round);
+  }
+}
+
+int default_threads() {
+  if (const char* text = std::getenv("OSTINATO_THREADS"); text != nullptr && *text != '\0') {
+    const std::string_view value = text;
+    int threads = 0;
+    const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), threads);
+    if (error != std::errc() || end != value.data() + value.size() || threads < 1 ||
+        threads > 1024) {
+      fail(ErrorCode::invalid_argument, "base/threads",
+           "Set OSTINATO_THREADS to a number from 1 to 1024, or unset it.",
+           "expected a number of threads in OSTINATO_THREADS, got '{}'", value);
+    }
+    return threads;
+  }
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof(set), &set) != 0) return 1;
+  return std::max(1, CPU_COUNT(&set));
+}
+
+}  // namespace ostinato

@@ -1,0 +1,68 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <thread>
+#include <vector>
+
+namespace ostinato {
+
+/// One of the threads that work on the same thing.
+struct Worker {
+  int index = 0;
+  int count = 1;
+};
+
+/// The part of [0, total) that falls to a worker when it is cut into equal pieces, each a multiple
+/// of `grain` but for the last.
+struct Range {
+  int64_t begin, end;
+};
+Range part_of(int64_t total, Worker worker, int64_t grain = 1);
+
+/// A fixed crew of threads, the caller among them. `run` takes no lock: waiting threads spin for a
+/// while, then sleep until they are called. Used by one thread at a time.
+class ThreadTeam {
+ public:
+  /// @param threads all workers, the caller included; at least 1
+  explicit ThreadTeam(int threads);
+  ~ThreadTeam();
+  ThreadTeam(const ThreadTeam&) = delete;
+  ThreadTeam& operator=(const ThreadTeam&) = delete;
+
+  int size() const { return static_cast<int>(crew_.size()) + 1; }
+
+  using Job = void (*)(void* context, Worker worker);
+
+  /// Calls `job(context, worker)` once on every worker and returns when all are done. The job must
+  /// not throw.
+  void run(Job job, void* context);
+
+  template <typename F>
+  void run(F&& f) {
+    run([](void* context, Worker worker) { (*static_cast<F*>(context))(worker); }, &f);
+  }
+
+  /// Within a job: waits until every worker of the team has come here.
+  void barrier();
+
+ private:
+  void serve(int index);
+
+  std::vector<std::thread> crew_;
+  Job job_ = nullptr;
+  void* context_ = nullptr;
+  // Each on a cache line of its own: workers spin on them.
+  alignas(64) std::atomic<uint32_t> calls_{0};     // rises by one at each run
+  alignas(64) std::atomic<int> unfinished_{0};     // crew members still in the job
+  alignas(64) std::atomic<int> arrived_{0};        // at the current barrier
+  alignas(64) std::atomic<uint32_t> barriers_{0};  // that all have passed
+  std::atomic<bool> stop_{false};
+};
+
+/// How many threads to use when nobody says: `OSTINATO_THREADS`, else the processors that this
+/// process may run on. Throws `invalid_argument` for a value that is not a positive integer.
+int default_threads();
+
+}  // namespace ostinato

@@ -1,0 +1,42 @@
+#include "ostinato/device/cpu/kernel.h"
+
+#include <algorithm>
+
+#include "ostinato/base/error.h"
+#include "ostinato/device/cpu/kernels/kernels.h"
+#include "ostinato/device/cpu/reference/reference.h"
+
+namespace ostinato::cpu {
+
+int workers_for(double microseconds, int threads) {
+  constexpr double kWorthOneMore = 4.0;  // several times what a barrier costs
+  return std::clamp(static_cast<int>(microseconds / kWorthOneMore), 1, threads);
+}
+
+int workers_for_bytes(size_t bytes, int threads) {
+  constexpr double kBytesPerMicrosecond = 10e3;
+  return workers_for(static_cast<double>(bytes) / kBytesPerMicrosecond, threads);
+}
+
+void KernelTable::add(std::string_view op, device::Tier tier, Factory make) {
+  if (!rows_.emplace(std::pair(op, tier), make).second) {
+    fail(ErrorCode::internal, "device/cpu", "Give each operator one kernel a tier.",
+         "{} has two kernels", op);
+  }
+}
+
+Factory KernelTable::find(std::string_view op, device::Tier tier) const {
+  const auto it = rows_.find(std::pair(op, tier));
+  return it == rows_.end() ? nullptr : it->second;
+}
+
+const KernelTable& kernels() {
+  static const KernelTable instance = [] {
+    KernelTable table;
+    reference::add_softmax(table);
+    return table;
+  }();
+  return instance;
+}
+
+}  // namespace ostinato::cpu

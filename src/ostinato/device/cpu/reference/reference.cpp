@@ -1,0 +1,138 @@
+#include "ostinato/device/cpu/reference/reference.h"
+
+#include "ostinato/base/error.h"
+
+namespace ostinato::cpu::reference {
+
+int64_t View::offset(std::span<const int64_t> index) const {
+  int64_t result = 0;
+  for (size_t d = 0; d < index.size(); ++d) result += index[d] * strides()[d];
+  return result;
+}
+
+int64_t View::offset_of(int64_t position) const {
+  int64_t result = 0;
+  for (size_t d = rank(); d-- > 0;) {
+    result += position % size(d) * strides()[d];
+    position /= size(d);
+  }
+  return result;
+}
+
+float View::get(int64_t offset) const {
+  return dispatch(dtype(), [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    const T value = static_cast<const T*>(data_)[offset];
+    if constexpr (is_floating_v<T>) {
+      return to_float(value);
+    } else {
+      return static_cast<float>(value);
+    }
+  });
+}
+
+int64_t View::get_integer(int64_t offset) const {
+  return dispatch(dtype(), [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    const T value = static_cast<const T*>(data_)[offset];
+    if constexpr (is_floating_v<T>) {
+      return static_cast<int64_t>(to_float(value));
+    } else {
+      return static_cast<int64_t>(value);
+    }
+  });
+}
+
+void View::set(int64_t offset, float value) const {
+  dispatch(dtype(), [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    T& target = static_cast<T*>(data_)[offset];
+    if constexpr (is_floating_v<T>) {
+      target = from_float<T>(value);
+    } else {
+      target = static_cast<T>(value);
+    }
+  });
+}
+
+void View::set_integer(int64_t offset, int64_t value) const {
+  dispatch(dtype(), [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    T& target = static_cast<T*>(data_)[offset];
+    if constexpr (is_floating_v<T>) {
+      target = from_float<T>(static_cast<float>(value));
+    } else {
+      target = static_cast<T>(value);
+    }
+  });
+}
+
+std::vector<float> View::to_floats() const {
+  std::vector<float> values(static_cast<size_t>(numel()));
+  for_each_index(sizes(), [&](std::span<const int64_t> index, int64_t position) {
+    values[static_cast<size_t>(position)] = get(offset(index));
+  });
+  return values;
+}
+
+std::vector<int64_t> View::to_integers() const {
+  std::vector<int64_t> values(static_cast<size_t>(numel()));
+  for_each_index(sizes(), [&](std::span<const int64_t> index, int64_t position) {
+    values[static_cast<size_t>(position)] = get_integer(offset(index));
+  });
+  return values;
+}
+
+void View::from_floats(std::span<const float> values) const {
+  for_each_index(sizes(), [&](std::span<const int64_t> index, int64_t position) {
+    set(offset(index), values[static_cast<size_t>(position)]);
+  });
+}
+
+void View::from_integers(std::span<const int64_t> values) const {
+  for_each_index(sizes(), [&](std::span<const int64_t> index, int64_t position) {
+    set_integer(offset(index), values[static_cast<size_t>(position)]);
+  });
+}
+
+const View& Call::input(std::string_view name) const {
+  const auto& specs = node.op->operands;
+  for (size_t i = 0; i < specs.size(); ++i) {
+    if (specs[i].name == name) return inputs[i];
+  }
+  fail(ErrorCode::internal, "device/cpu/reference", "Report this as a defect.",
+       "{} has no operand '{}'", node.op->name, name);
+}
+
+namespace {
+
+class ReferenceKernel final : public Kernel {
+ public:
+  ReferenceKernel(const device::Request& request, Function function, bool parallel)
+      : request_(request), function_(function) {
+    workers_ = parallel ? request.threads : 1;
+  }
+
+  void run(const Args& args, Worker worker) const override {
+    std::vector<View> inputs, outputs;
+    for (size_t i = 0; i < request_.inputs.size(); ++i) {
+      inputs.push_back(request_.inputs[i] ? View(args.inputs[i], *request_.inputs[i]) : View());
+    }
+    for (size_t i = 0; i < request_.outputs.size(); ++i) {
+      outputs.emplace_back(args.outputs[i], request_.outputs[i]);
+    }
+    function_({*request_.node, inputs, outputs, worker, args.fault});
+  }
+
+ private:
+  device::Request request_;
+  Function function_;
+};
+
+}  // namespace
+
+std::unique_ptr<Kernel> wrap(const device::Request& request, Function function, bool parallel) {
+  return std::make_unique<ReferenceKernel>(request, function, parallel);
+}
+
+}  // namespace ostinato::cpu::reference

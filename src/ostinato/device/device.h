@@ -1,0 +1,149 @@
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ostinato/ir/graph.h"
+
+/// The contract between the engine and a device. No device call inside a capture synchronises,
+/// allocates or reads back; kernels never allocate: outputs and scratch are given to them.
+namespace ostinato::device {
+
+/// A concrete tensor: what a kernel is specialised to. The layout's offset is always zero, because
+/// addresses already point at the first element.
+struct TensorDesc {
+  DType dtype = DType::float32;
+  ir::Layout layout;
+
+  const std::vector<int64_t>& sizes() const { return layout.sizes; }
+  const std::vector<int64_t>& strides() const { return layout.strides; }
+  int64_t numel() const { return layout.numel(); }
+  size_t bytes() const { return static_cast<size_t>(numel()) * size_of(dtype); }
+};
+
+/// Constants in the layout that a kernel wants them in, each made once and shared by all captures
+/// of a program. Thread-safe; only `prepare` comes here, never a replay.
+class PackedWeights {
+ public:
+  using Make = std::function<std::shared_ptr<const void>()>;
+
+  /// What `make` returned for this constant and format when it was first asked for.
+  /// @param bytes the size of what `make` returns, for the memory report
+  std::shared_ptr<const void> get(const void* constant, const std::string& format, size_t bytes,
+                                  const Make& make);
+
+  size_t bytes() const;
+
+ private:
+  mutable std::mutex mutex_;
+  std::map<std::pair<const void*, std::string>, std::shared_ptr<const void>> packed_;
+  size_t bytes_ = 0;
+};
+
+/// `reference`: plain loops in fp32, the oracle. `fast`: the best the device has.
+enum class Tier { reference, fast };
+
+/// One node with concrete operands. The node outlives the kernel prepared from it.
+struct Request {
+  const ir::Node* node = nullptr;
+  std::vector<std::optional<TensorDesc>> inputs;  ///< one an operand; nullopt for None
+  std::vector<TensorDesc> outputs;                ///< contiguous
+  std::vector<const void*> constants;  ///< one an operand: its data if it is a constant, else null
+  Tier tier = Tier::fast;
+  int threads = 1;                  ///< of the stream the kernel will run on
+  PackedWeights* packed = nullptr;  ///< never null for the fast tier
+};
+
+/// A node made ready to run many times; immutable, so that threads can share it.
+class Kernel {
+ public:
+  virtual ~Kernel() = default;
+  virtual size_t scratch_bytes() const { return 0; }
+};
+
+/// Where a kernel finds an operand: at a fixed address, or at an offset from one of the pointers
+/// that the caller gives with each call.
+struct Address {
+  enum class Kind { none, fixed, input, output };
+  Kind kind = Kind::none;
+  void* pointer = nullptr;  ///< of `fixed`
+  size_t index = 0;         ///< of `input` and `output`: which one
+  size_t offset = 0;        ///< of `input` and `output`: bytes
+};
+
+/// One launch: a kernel and where its operands lie.
+struct Step {
+  std::shared_ptr<const Kernel> kernel;
+  std::vector<Address> inputs, outputs;
+  Address scratch;
+};
+
+/// The pointers of one call, in the order of the graph's inputs and outputs.
+struct Bindings {
+  std::span<void*const> inputs, outputs;
+};
+
+/// An ordered queue of work; on the CPU a team of threads. Used by one thread at a time.
+class Stream {
+ public:
+  virtual ~Stream() = default;
+};
+
+/// A recorded list of steps. A replay allocates nothing, takes no lock and looks nothing up.
+class Capture {
+ public:
+  virtual ~Capture() = default;
+  virtual void replay(const Bindings& bindings) = 0;
+};
+
+struct Properties {
+  std::string name;  ///< `AMD EPYC 9R14`
+  std::string isa;   ///< what kernels run on, such as `avx512_bf16`
+  int cores = 0;
+  size_t memory_bytes = 0;
+};
+
+class Device {
+ public:
+  virtual ~Device() = default;
+
+  virtual std::string_view name() const = 0;  ///< as in `--device`
+  virtual Properties properties() const = 0;
+
+  /// Memory on the device, 64-byte aligned and zeroed; throws `out_of_memory`.
+  virtual std::shared_ptr<void> allocate(size_t bytes) = 0;
+  virtual void copy_to_device(void* target, const void* host, size_t bytes) = 0;
+  virtual void copy_to_host(void* host, const void* source, size_t bytes) = 0;
+
+  /// @param threads on the CPU: the workers of the team, the caller among them
+  virtual std::unique_ptr<Stream> make_stream(int threads) = 0;
+
+  /// A kernel for the node, or null when there is none for these dtypes and layouts: the caller
+  /// then makes the operands contiguous and asks again, or reports the gap.
+  virtual std::unique_ptr<Kernel> prepare(const Request& request) = 0;
+
+  /// Runs one step; returns when it is queued (on the CPU: done).
+  virtual void launch(const Step& step, const Bindings& bindings, Stream& stream) = 0;
+
+  /// Binds the steps for replay on the stream, which must outlive the capture.
+  virtual std::unique_ptr<Capture> capture(std::vector<Step> steps, Stream& stream) = 0;
+
+  /// Waits until all that was queued is done.
+  virtual void synchronise(Stream& stream) = 0;
+};
+
+/// The device of that name (`cpu`, `null`); throws `not_found` listing those there are.
+Device& get(std::string_view name);
+
+/// All devices of this build that can be used on this machine.
+std::vector<Device*> all();
+
+}  // namespace ostinato::device

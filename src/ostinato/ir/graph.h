@@ -1,0 +1,136 @@
+#pragma once
+
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ostinato/ir/op.h"
+
+namespace ostinato::ir {
+
+class Graph;
+
+/// Where a value comes from. A `state` is a named buffer with a fixed address that lives between
+/// replays, such as a KV cache.
+enum class ValueKind { input, constant, state, result };
+
+/// One SSA value. Owned by its graph.
+struct Value {
+  struct Use {
+    Node* node;
+    size_t operand;
+  };
+
+  int id = 0;        ///< unique within the graph; `%id` in text
+  std::string name;  ///< of an input, constant or state: what callers and weights know it by
+  ValueKind kind = ValueKind::result;
+  ValueType type;
+  Node* producer = nullptr;  ///< of a result
+  int index = 0;             ///< which of the producer's results
+  Tensor data;               ///< of a constant; undefined until weights are attached
+  std::vector<Use> uses;     ///< operands of nodes; the graph's outputs are not among them
+
+  const Shape& shape() const { return type.shape; }
+  DType dtype() const { return type.dtype; }
+  size_t rank() const { return type.shape.size(); }
+};
+
+/// One call of an operator. Owned by its graph; operands change through `Graph::set_operand`.
+struct Node {
+  const OpRow* op = nullptr;
+  std::vector<Value*> operands;  ///< null where an optional one is None; lists are spread out
+  std::vector<Value*> results;
+  std::vector<Attribute> attributes;  ///< in the order of the row, defaults filled in
+  std::string source;  ///< where in the user's model it comes from, when the importer knows
+  std::list<std::unique_ptr<Node>>::iterator position;  ///< in the graph's list
+
+  /// The attribute of that name; the accessors below throw `internal` if it is of another kind.
+  const Attribute& attribute(std::string_view name) const;
+  bool has(std::string_view name) const;  ///< whether the attribute is other than None
+  bool flag(std::string_view name) const;
+  int64_t integer(std::string_view name) const;  ///< must not be symbolic
+  const Dim& dim(std::string_view name) const;
+  double real(std::string_view name) const;  ///< takes integers and bools too
+  const std::string& string(std::string_view name) const;
+  DType dtype(std::string_view name) const;
+  const Shape& dims(std::string_view name) const;
+  std::vector<int64_t> integers(std::string_view name) const;  ///< none may be symbolic
+
+  /// The operand of that name in the row: null when None. For a list use `list`.
+  Value* operand(std::string_view name) const;
+  std::span<Value* const> list() const;  ///< the row's list operand
+};
+
+struct Output {
+  std::string name;
+  Value* value;
+};
+
+/// A computation in SSA form. Nodes are in an order in which they can run.
+class Graph {
+ public:
+  using Nodes = std::list<std::unique_ptr<Node>>;
+
+  Graph() = default;
+  Graph(Graph&&) = default;
+  Graph& operator=(Graph&&) = default;
+
+  std::string name;
+
+  Value* add_input(std::string name, ValueType type);
+  Value* add_constant(std::string name, ValueType type, Tensor data = {});
+  Value* add_state(std::string name, ValueType type);
+
+  /// Adds a call before a node (null: at the end), its types inferred by the row. Attributes that
+  /// are not given take the row's default. Throws `invalid_argument` for a wrong number of operands
+  /// or an unknown attribute.
+  Node* add_node(const OpRow& op, std::vector<Value*> operands,
+                 const std::vector<NamedAttribute>& attributes, const Node* before = nullptr);
+  /// The same, before a node (null: at the end), with all attributes in the row's order.
+  Node* insert_node(const Node* before, const OpRow& op, std::vector<Value*> operands,
+                    std::vector<Attribute> attributes);
+
+  void add_output(std::string name, Value* value) { outputs_.push_back({std::move(name), value}); }
+
+  const std::vector<Value*>& inputs() const { return inputs_; }
+  const std::vector<Value*>& constants() const { return constants_; }
+  const std::vector<Value*>& states() const { return states_; }
+  const std::vector<Output>& outputs() const { return outputs_; }
+  const Nodes& nodes() const { return nodes_; }
+  size_t value_count() const { return values_.size(); }  ///< greater than every value's id
+
+  /// The next value gets this id, which must be greater than every value's; for the parser.
+  void skip_ids_to(size_t id);
+
+  void set_operand(Node* node, size_t index, Value* value);
+  void replace_all_uses(Value* old_value, Value* new_value);  ///< outputs included
+  bool is_output(const Value* value) const;
+  bool is_used(const Value* value) const { return !value->uses.empty() || is_output(value); }
+  void erase(Node* node);                ///< none of its results may be used; throws `internal`
+  void erase_constant(Value* constant);  ///< must be unused
+
+  /// Symbols in the inputs' and states' shapes, in order of appearance.
+  std::vector<std::string> symbols() const;
+
+  /// A deep copy with the same ids; constants share their data. Symbols that are bound become
+  /// integers throughout, and types are inferred anew.
+  Graph specialise(const Bindings& bindings) const;
+
+ private:
+  Value* add_value(ValueKind kind, std::string name, ValueType type);
+
+  std::vector<Value*> inputs_, constants_, states_;
+  std::vector<Output> outputs_;
+  Nodes nodes_;
+  std::vector<std::unique_ptr<Value>> values_;  // by id; null where erased or skipped
+};
+
+/// The bindings under which the inputs' shapes become those given; throws `invalid_argument` naming
+/// the input, its shape and what was got.
+Bindings bind_inputs(const Graph& graph, std::span<const std::vector<int64_t>> shapes);
+
+}  // namespace ostinato::ir
