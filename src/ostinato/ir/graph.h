@@ -95,6 +95,7 @@ class Graph {
                     std::vector<Attribute> attributes);
 
   void add_output(std::string name, Value* value) { outputs_.push_back({std::move(name), value}); }
+  void set_output(size_t index, Value* value) { outputs_.at(index).value = value; }
 
   const std::vector<Value*>& inputs() const { return inputs_; }
   const std::vector<Value*>& constants() const { return constants_; }

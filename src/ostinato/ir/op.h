@@ -54,9 +54,10 @@ struct OpRow {
   /// Types of the results, from the operands' types and the attributes; throws `invalid_argument`
   /// with the stage `ops/NAME`.
   using InferRule = std::vector<ValueType> (*)(const Node& node);
-  /// For views: where the result lies within the operand's storage; nullopt when no strides can
-  /// express it, and a copy is needed. Sizes are integers.
-  using ViewRule = std::optional<Layout> (*)(const Node& node, const Layout& operand);
+  /// For views: where a result (by index: a split has several) lies within the operand's storage;
+  /// nullopt when no strides can express it, and a copy is needed. Sizes are integers.
+  using ViewRule = std::optional<Layout> (*)(const Node& node, size_t result,
+                                             const Layout& operand);
   /// For fused operators: their definition in plain operators. Returns the results' replacements.
   using Expansion = std::vector<Value*> (*)(Builder& builder, const Node& node);
 

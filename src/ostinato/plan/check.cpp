@@ -1,0 +1,119 @@
+#include <map>
+#include <set>
+
+#include "ostinato/base/error.h"
+#include "ostinato/plan/plan.h"
+
+namespace ostinato::plan {
+
+namespace {
+
+/// Plays the plan on an arena whose every byte remembers who wrote it last, as intervals.
+class Checker {
+ public:
+  explicit Checker(const Plan& plan) : plan_(plan), outputs_(plan.graph.outputs().size(), false) {}
+
+  void run() {
+    for (size_t i = 0; i < plan_.steps.size(); ++i) {
+      const Step& step = plan_.steps[i];
+      step_ = i;
+      for (const Place& place : step.inputs) read(place);
+      // What a step writes must not lie on what it reads, nor on its own other results.
+      std::vector<const Place*> written;
+      for (const Place& place : step.outputs) written.push_back(&place);
+      written.push_back(&step.scratch);
+      for (const Place* place : written) write(*place);
+      for (const Place& place : step.inputs) {
+        for (const Place* target : written) check_apart(place, *target);
+      }
+      for (const Place* place : written) {
+        if (place->kind == Place::Kind::arena) read(*place);  // still whole after all writes
+      }
+    }
+    for (size_t i = 0; i < outputs_.size(); ++i) {
+      if (!outputs_[i]) reject("output {} is never written", i);
+    }
+  }
+
+ private:
+  struct Interval {
+    size_t end;
+    size_t buffer;
+  };
+
+  void read(const Place& place) {
+    if (place.kind == Place::Kind::output && !outputs_.at(place.index)) {
+      reject("output {} is read before it is written", place.index);
+    }
+    if (place.kind != Place::Kind::arena) return;
+    const Buffer& buffer = plan_.buffers.at(place.index);
+    size_t covered = buffer.offset;
+    const size_t end = buffer.offset + buffer.bytes;
+    auto it = owners_.upper_bound(covered);
+    if (it != owners_.begin()) --it;
+    for (; covered < end && it != owners_.end() && it->first <= covered; ++it) {
+      if (it->second.end <= covered) continue;
+      if (it->second.buffer != place.index) break;
+      covered = it->second.end;
+    }
+    if (covered < end) {
+      reject("buffer {} is read, but its byte {} is not its own", place.index, covered);
+    }
+  }
+
+  void write(const Place& place) {
+    if (place.kind == Place::Kind::input || place.kind == Place::Kind::constant) {
+      reject("it writes to an input or a constant");
+    }
+    if (place.kind == Place::Kind::output) outputs_.at(place.index) = true;
+    if (place.kind != Place::Kind::arena) return;
+    const Buffer& buffer = plan_.buffers.at(place.index);
+    const size_t begin = buffer.offset, end = buffer.offset + buffer.bytes;
+    if (end > plan_.arena_bytes || end < begin) reject("buffer {} leaves the arena", place.index);
+    if (begin % 64 != 0) reject("buffer {} is not aligned", place.index);
+    if (begin == end) return;
+    // Cut what lay there out of the map.
+    auto it = owners_.upper_bound(begin);
+    if (it != owners_.begin()) --it;
+    while (it != owners_.end() && it->first < end) {
+      const auto [old_begin, old] = *it;
+      if (old.end <= begin) {
+        ++it;
+        continue;
+      }
+      it = owners_.erase(it);
+      if (old_begin < begin) owners_[old_begin] = {begin, old.buffer};
+      if (old.end > end) owners_[end] = {old.end, old.buffer};
+    }
+    owners_[begin] = {end, place.index};
+  }
+
+  void check_apart(const Place& a, const Place& b) const {
+    if (a.kind != Place::Kind::arena || b.kind != Place::Kind::arena) return;
+    const Buffer& x = plan_.buffers.at(a.index);
+    const Buffer& y = plan_.buffers.at(b.index);
+    if (x.bytes == 0 || y.bytes == 0) return;
+    if (x.offset < y.offset + y.bytes && y.offset < x.offset + x.bytes) {
+      reject("buffer {} is written over buffer {}, which it reads", b.index, a.index);
+    }
+  }
+
+  template <typename... Args>
+  [[noreturn]] void reject(fmt::format_string<Args...> message, Args&&... args) const {
+    const std::string what = fmt::format(message, std::forward<Args>(args)...);
+    const bool at_step = step_ < plan_.steps.size();
+    fail(ErrorCode::internal, "plan/check", "Report this as a defect, with the graph's text.",
+         "step {} ({}): {}", step_, at_step ? plan_.steps[step_].node->op->name : "end", what);
+  }
+
+  const Plan& plan_;
+  std::vector<bool> outputs_;
+  std::map<size_t, Interval> owners_;  // by first byte
+  size_t step_ = 0;
+};
+
+}  // namespace
+
+void check_plan(const Plan& plan) { Checker(plan).run(); }
+
+}  // namespace ostinato::plan

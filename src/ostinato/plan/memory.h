@@ -1,0 +1,28 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace ostinato::plan {
+
+/// Memory that is needed from the step that first writes it to the step that last touches it, both
+/// included.
+struct Buffer {
+  size_t bytes = 0;
+  size_t first = 0, last = 0;
+  size_t offset = 0;  ///< in the arena: what the planner decides
+};
+
+/// Every buffer and what the machine likes its addresses to be multiples of, in bytes.
+inline constexpr size_t kAlignment = 64;
+
+/// Gives every buffer an offset such that no two that are alive at one step overlap, and returns
+/// the arena's size. Large buffers choose first, each the lowest gap that holds it (Pisarchyk and
+/// Lee, "Efficient Memory Management for Deep Neural Net Inference", greedy by size).
+size_t assign_offsets(std::vector<Buffer>& buffers);
+
+/// The largest sum of bytes alive at one step: no plan can need less.
+size_t lower_bound(const std::vector<Buffer>& buffers);
+
+}  // namespace ostinato::plan
