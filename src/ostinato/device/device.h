@@ -118,8 +118,9 @@ class Device {
   virtual std::string_view name() const = 0;  ///< as in `--device`
   virtual Properties properties() const = 0;
 
-  /// Memory on the device, 64-byte aligned and zeroed; throws `out_of_memory`.
+  /// Memory on the device, 64-byte aligned, uninitialised; throws `out_of_memory`.
   virtual std::shared_ptr<void> allocate(size_t bytes) = 0;
+  virtual void clear(void* target, size_t bytes) = 0;
   virtual void copy_to_device(void* target, const void* host, size_t bytes) = 0;
   virtual void copy_to_host(void* host, const void* source, size_t bytes) = 0;
 

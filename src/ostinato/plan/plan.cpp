@@ -97,7 +97,8 @@ class Planner {
       }
     }
     for (const Value* result : node.results) {
-      request.outputs.push_back({result->dtype(), Layout::contiguous(to_integers(result->shape()))});
+      request.outputs.push_back(
+          {result->dtype(), Layout::contiguous(to_integers(result->shape()))});
     }
     return request;
   }
@@ -180,7 +181,8 @@ class Planner {
     const auto redirect = [&](Place& place) {
       if (place.kind != Place::Kind::arena) return;
       const auto it = output_of_buffer.find(place.index);
-      if (it != output_of_buffer.end()) place = {Place::Kind::output, it->second, place.offset, nullptr};
+      if (it != output_of_buffer.end())
+        place = {Place::Kind::output, it->second, place.offset, nullptr};
     };
     for (Step& step : plan_.steps) {
       std::for_each(step.inputs.begin(), step.inputs.end(), redirect);
@@ -216,9 +218,9 @@ class Planner {
     std::string dtypes;
     for (const Value* operand : node.operands) {
       dtypes += (dtypes.empty() ? "" : ", ") +
-                (operand == nullptr ? std::string("None")
-                                    : fmt::format("{}{}", name_of(operand->dtype()),
-                                                  to_string(operand->shape())));
+                (operand == nullptr
+                     ? std::string("None")
+                     : fmt::format("{}{}", name_of(operand->dtype()), to_string(operand->shape())));
     }
     fail(ErrorCode::unsupported, fmt::format("plan/{}", node.op->name),
          "Run it in another dtype, or report the operator as missing.",

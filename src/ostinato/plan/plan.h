@@ -46,8 +46,8 @@ Plan make_plan(ir::Graph graph, device::Device& device, device::PackedWeights& p
                const Options& options);
 
 /// Throws `internal` unless the plan is sound: every step reads only what was written before it and
-/// not overwritten since, nothing overlaps in the arena, nothing reaches beyond it, and every output
-/// is written. It shares no code with the planner.
+/// not overwritten since, nothing overlaps in the arena, nothing reaches beyond it, and every
+/// output is written. It shares no code with the planner.
 void check_plan(const Plan& plan);
 
 }  // namespace ostinato::plan

@@ -1,0 +1,190 @@
+#include "ostinato/runtime/context.h"
+
+#include <algorithm>
+
+#include "ostinato/base/error.h"
+
+namespace ostinato::runtime {
+
+using device::Address;
+using plan::Place;
+
+void Executable::operator()(const device::Bindings& bindings) {
+  if (capture_ != nullptr) {
+    capture_->replay(bindings);
+  } else {
+    run_step_by_step(bindings);
+  }
+}
+
+void Executable::run_step_by_step(const device::Bindings& bindings) {
+  // As a framework without graph mode does: every result gets memory when it is made and gives it
+  // back after its last use.
+  std::vector<std::shared_ptr<void>> memory(plan_.buffers.size());
+  for (size_t i = 0; i < steps_.size(); ++i) {
+    device::Step step = steps_[i];
+    const plan::Step& planned = plan_.steps[i];
+    const auto resolve = [&](const Place& place, Address& address) {
+      if (place.kind != Place::Kind::arena) return;
+      auto& buffer = memory[place.index];
+      if (buffer == nullptr) buffer = device_->allocate(plan_.buffers[place.index].bytes);
+      address = {Address::Kind::fixed, static_cast<char*>(buffer.get()) + place.offset, 0, 0};
+    };
+    for (size_t k = 0; k < step.inputs.size(); ++k) resolve(planned.inputs[k], step.inputs[k]);
+    for (size_t k = 0; k < step.outputs.size(); ++k) resolve(planned.outputs[k], step.outputs[k]);
+    resolve(planned.scratch, step.scratch);
+    device_->launch(step, bindings, *stream_);
+    const auto release = [&](const Place& place) {
+      if (place.kind == Place::Kind::arena && plan_.buffers[place.index].last == i) {
+        memory[place.index].reset();
+      }
+    };
+    std::for_each(planned.inputs.begin(), planned.inputs.end(), release);
+    std::for_each(planned.outputs.begin(), planned.outputs.end(), release);
+    release(planned.scratch);
+  }
+  device_->synchronise(*stream_);
+}
+
+Context::Context(std::shared_ptr<const Program> program, ContextOptions options)
+    : program_(std::move(program)),
+      options_(options),
+      stream_(program_->device().make_stream(program_->options().threads)) {
+  if (options_.capture_limit < 1) {
+    fail(ErrorCode::invalid_argument, "runtime/context", "Set capture_limit to 1 or more.",
+         "expected a capture limit of at least 1, got {}", options_.capture_limit);
+  }
+}
+
+Executable& Context::prepare(const ir::Bindings& bindings) {
+  std::vector<int64_t> key;
+  key.reserve(program_->symbols().size());
+  for (const std::string& symbol : program_->symbols()) {
+    key.push_back(ir::Dim::symbol(symbol).evaluate(bindings));
+  }
+  const auto found = std::find_if(entries_.begin(), entries_.end(),
+                                  [&](const Entry& entry) { return entry.key == key; });
+  if (found != entries_.end()) {
+    entries_.splice(entries_.begin(), entries_, found);
+    return entries_.front().executable;
+  }
+  entries_.push_front({std::move(key), make(bindings)});
+  ++counters_.captures;
+  if (entries_.size() > options_.capture_limit) {
+    entries_.pop_back();
+    ++counters_.evictions;
+  }
+  return entries_.front().executable;
+}
+
+Executable Context::make(const ir::Bindings& bindings) {
+  Executable result;
+  result.plan_ = program_->plan(bindings);
+  result.device_ = &program_->device();
+  result.stream_ = stream_.get();
+  for (const ir::Output& output : result.plan_.graph.outputs()) {
+    result.outputs_.push_back(output.value->type);
+  }
+  make_states(result.plan_.graph);
+  const bool captured = program_->options().mode == Mode::graph;
+  if (captured) result.arena_ = arena(result.plan_.arena_bytes);
+  std::vector<device::Step> steps;
+  for (const plan::Step& planned : result.plan_.steps) {
+    device::Step step;
+    step.kernel = planned.kernel;
+    const auto locate = [&](const Place& place) {
+      return address(result.plan_, place, result.arena_.get());
+    };
+    std::transform(planned.inputs.begin(), planned.inputs.end(), std::back_inserter(step.inputs),
+                   locate);
+    std::transform(planned.outputs.begin(), planned.outputs.end(), std::back_inserter(step.outputs),
+                   locate);
+    step.scratch = locate(planned.scratch);
+    steps.push_back(std::move(step));
+  }
+  if (captured) {
+    result.capture_ = program_->device().capture(std::move(steps), *stream_);
+  } else {
+    result.steps_ = std::move(steps);
+  }
+  return result;
+}
+
+Address Context::address(const plan::Plan& plan, const Place& place, void* arena) const {
+  const auto fixed = [](const void* base, size_t offset) {
+    auto* bytes = const_cast<char*>(static_cast<const char*>(base));
+    return Address{Address::Kind::fixed, bytes == nullptr ? nullptr : bytes + offset, 0, 0};
+  };
+  switch (place.kind) {
+    case Place::Kind::none: return {};
+    case Place::Kind::input: return {Address::Kind::input, nullptr, place.index, place.offset};
+    case Place::Kind::output: return {Address::Kind::output, nullptr, place.index, place.offset};
+    case Place::Kind::constant: return fixed(place.constant->data.data(), place.offset);
+    case Place::Kind::state: return fixed(states_[place.index].memory.get(), place.offset);
+    case Place::Kind::arena: return fixed(arena, plan.buffers[place.index].offset + place.offset);
+  }
+  __builtin_unreachable();
+}
+
+std::shared_ptr<void> Context::arena(size_t bytes) {
+  // Captures of one context never run at once, so they share one arena; one that needs more gets a
+  // larger one, and the older captures keep what they are bound to.
+  if (bytes > arena_bytes_ || arena_ == nullptr) {
+    arena_ = program_->device().allocate(bytes);
+    arena_bytes_ = bytes;
+  }
+  return arena_;
+}
+
+void Context::make_states(const ir::Graph& graph) {
+  for (size_t i = 0; i < graph.states().size(); ++i) {
+    const ir::Value* value = graph.states()[i];
+    std::vector<int64_t> sizes = to_integers(value->shape());
+    if (i < states_.size()) {
+      if (states_[i].sizes == sizes) continue;
+      fail(ErrorCode::invalid_argument, "runtime/context", "Use another context for other sizes.",
+           "expected shape ({}) for the state '{}', got ({})", fmt::join(states_[i].sizes, ", "),
+           value->name, fmt::join(sizes, ", "));
+    }
+    State state{std::move(sizes), 0, nullptr};
+    state.bytes = static_cast<size_t>(numel(value->shape()).value()) * size_of(value->dtype());
+    state.memory = program_->device().allocate(state.bytes);
+    program_->device().clear(state.memory.get(), state.bytes);
+    states_.push_back(std::move(state));
+  }
+}
+
+void Context::reset_states() {
+  for (const State& state : states_) program_->device().clear(state.memory.get(), state.bytes);
+}
+
+size_t Context::state_bytes() const {
+  size_t total = 0;
+  for (const State& state : states_) total += state.bytes;
+  return total;
+}
+
+std::vector<Tensor> Context::run(std::span<const Tensor> inputs) {
+  const auto& expected = program_->graph().inputs();
+  std::vector<std::vector<int64_t>> shapes;
+  std::vector<void*> input_pointers, output_pointers;
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    if (i < expected.size() && inputs[i].dtype() != expected[i]->dtype()) {
+      fail(ErrorCode::invalid_argument, "runtime/context", "Convert the input.",
+           "expected {} for the input '{}', got {}", ostinato::name_of(expected[i]->dtype()),
+           expected[i]->name, ostinato::name_of(inputs[i].dtype()));
+    }
+    shapes.push_back(inputs[i].shape());
+    input_pointers.push_back(const_cast<void*>(inputs[i].data()));
+  }
+  Executable& executable = prepare(bind_inputs(program_->graph(), shapes));
+  std::vector<Tensor> outputs;
+  for (const ir::ValueType& type : executable.outputs()) {
+    outputs.push_back(Tensor::empty(type.dtype, to_integers(type.shape)));
+    output_pointers.push_back(outputs.back().data());
+  }
+  executable({input_pointers, output_pointers});
+  return outputs;
+}
+
+}  // namespace ostinato::runtime

@@ -1,0 +1,95 @@
+#pragma once
+
+#include <list>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "ostinato/runtime/program.h"
+
+namespace ostinato::runtime {
+
+/// What a program becomes for one shape key: planned, bound, and in graph mode captured.
+class Executable {
+ public:
+  /// Runs on the caller's memory: one pointer an input and one an output, in the graph's order,
+  /// each dense and of the type that `inputs` and `outputs` say. In graph mode this allocates
+  /// nothing, takes no lock and looks nothing up.
+  void operator()(const device::Bindings& bindings);
+
+  const std::vector<ir::ValueType>& outputs() const { return outputs_; }
+  const plan::Plan& plan() const { return plan_; }
+
+ private:
+  friend class Context;
+
+  void run_step_by_step(const device::Bindings& bindings);
+
+  plan::Plan plan_;
+  std::vector<ir::ValueType> outputs_;
+  device::Device* device_ = nullptr;
+  device::Stream* stream_ = nullptr;
+  std::shared_ptr<void> arena_;
+  std::unique_ptr<device::Capture> capture_;  // graph mode
+  std::vector<device::Step> steps_;           // the other modes; arena addresses are buffer numbers
+};
+
+struct ContextOptions {
+  size_t capture_limit = 64;  ///< shape keys kept; past it the one used longest ago goes
+};
+
+struct Counters {
+  size_t captures = 0;   ///< shape keys planned and bound, again after an eviction too
+  size_t evictions = 0;  ///< shape keys dropped at the limit
+};
+
+/// The mutable side of a program: threads, memory, state buffers, captures. Belongs to one thread
+/// at a time.
+class Context {
+ public:
+  explicit Context(std::shared_ptr<const Program> program, ContextOptions options = {});
+
+  /// The executable for a shape key, made at the first call; valid until `capture_limit` other keys
+  /// have been asked for.
+  Executable& prepare(const ir::Bindings& bindings);
+
+  /// Runs on whole tensors in the order of the graph's inputs; the outputs are new memory that no
+  /// later call touches. Throws `invalid_argument` naming the input for a wrong dtype or shape.
+  std::vector<Tensor> run(std::span<const Tensor> inputs);
+
+  /// Makes every state zero, as it is at the beginning.
+  void reset_states();
+
+  const Program& program() const { return *program_; }
+  const Counters& counters() const { return counters_; }
+  /// Bytes of arena and states now held.
+  size_t arena_bytes() const { return arena_bytes_; }
+  size_t state_bytes() const;
+
+ private:
+  struct Entry {
+    std::vector<int64_t> key;  // sizes in the order of the program's symbols
+    Executable executable;
+  };
+
+  Executable make(const ir::Bindings& bindings);
+  std::shared_ptr<void> arena(size_t bytes);
+  void make_states(const ir::Graph& graph);
+  device::Address address(const plan::Plan& plan, const plan::Place& place, void* arena) const;
+
+  std::shared_ptr<const Program> program_;
+  ContextOptions options_;
+  std::unique_ptr<device::Stream> stream_;
+  std::list<Entry> entries_;  // the one used last first
+  std::shared_ptr<void> arena_;
+  size_t arena_bytes_ = 0;
+  struct State {
+    std::vector<int64_t> sizes;
+    size_t bytes = 0;
+    std::shared_ptr<void> memory;
+  };
+  std::vector<State> states_;
+  Counters counters_;
+};
+
+}  // namespace ostinato::runtime

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <memory>
+#include <string_view>
+
+#include "ostinato/device/device.h"
+#include "ostinato/plan/plan.h"
+
+namespace ostinato::runtime {
+
+/// The three executors of one graph.
+/// `reference`: plain fp32 loops, one operator at a time, fused ones expanded; slow and right.
+/// `eager`: the device's fast kernels, one operator at a time, outputs allocated on the way.
+/// `graph`: passes, a memory plan, one capture per shape key, replay.
+enum class Mode { reference, eager, graph };
+
+std::string_view name_of(Mode mode);
+/// Throws `invalid_argument` listing the valid ones.
+Mode mode_of(std::string_view name);
+
+struct ProgramOptions {
+  Mode mode = Mode::graph;
+  int threads = 1;
+  std::vector<std::string> passes_off;  ///< of the graph mode's pipeline, by name
+};
+
+/// A graph made ready for one device and mode; immutable, and so shared by threads, each with a
+/// Context of its own.
+class Program {
+ public:
+  Program(ir::Graph graph, device::Device& device, ProgramOptions options);
+
+  /// After the mode's rewrites, with symbolic sizes.
+  const ir::Graph& graph() const { return graph_; }
+  device::Device& device() const { return device_; }
+  const ProgramOptions& options() const { return options_; }
+  const std::vector<std::string>& symbols() const { return symbols_; }
+  size_t packed_bytes() const { return packed_.bytes(); }
+
+  /// Kernels and memory for one shape key. Thread-safe.
+  plan::Plan plan(const ir::Bindings& bindings) const;
+
+ private:
+  ir::Graph graph_;
+  device::Device& device_;
+  ProgramOptions options_;
+  std::vector<std::string> symbols_;
+  mutable device::PackedWeights packed_;
+};
+
+}  // namespace ostinato::runtime
