@@ -1,0 +1,65 @@
+#include "ostinato/plan/memory.h"
+
+#include <gtest/gtest.h>
+
+#include <random>
+
+namespace ostinato::plan {
+namespace {
+
+bool overlap(const Buffer& a, const Buffer& b) {
+  const bool in_time = a.first <= b.last && b.first <= a.last;
+  const bool in_space = a.offset < b.offset + b.bytes && b.offset < a.offset + a.bytes;
+  return in_time && in_space;
+}
+
+void expect_sound(const std::vector<Buffer>& buffers, size_t arena) {
+  for (size_t i = 0; i < buffers.size(); ++i) {
+    EXPECT_EQ(buffers[i].offset % kAlignment, 0u);
+    EXPECT_LE(buffers[i].offset + buffers[i].bytes, arena);
+    for (size_t j = 0; j < i; ++j) {
+      EXPECT_FALSE(overlap(buffers[i], buffers[j])) << "buffers " << j << " and " << i;
+    }
+  }
+}
+
+TEST(AssignOffsets, ReusesWhatIsDead) {
+  std::vector<Buffer> chain = {{1024, 0, 1}, {1024, 1, 2}, {1024, 2, 3}, {1024, 3, 4}};
+  EXPECT_EQ(assign_offsets(chain), 2048u);
+  EXPECT_EQ(lower_bound(chain), 2048u);
+  expect_sound(chain, 2048);
+}
+
+TEST(AssignOffsets, FillsTheGapBetweenTwoThatLive) {
+  std::vector<Buffer> buffers = {{4096, 0, 4}, {2048, 0, 1}, {2048, 0, 4}, {1024, 2, 3}};
+  const size_t arena = assign_offsets(buffers);
+  EXPECT_EQ(arena, 8192u);
+  expect_sound(buffers, arena);
+}
+
+TEST(AssignOffsets, HandlesNothingAndEmptyBuffers) {
+  std::vector<Buffer> none;
+  EXPECT_EQ(assign_offsets(none), 0u);
+  std::vector<Buffer> empty = {{0, 0, 3}, {0, 1, 2}};
+  EXPECT_EQ(assign_offsets(empty), 0u);
+}
+
+TEST(AssignOffsets, IsSoundAndTightOnRandomLifetimes) {
+  std::mt19937 random(7);
+  for (int round = 0; round < 200; ++round) {
+    std::vector<Buffer> buffers;
+    const size_t steps = 2 + random() % 60;
+    for (size_t i = 0; i < 3 * steps; ++i) {
+      const size_t first = random() % steps;
+      const size_t length = random() % 10 == 0 ? random() % steps : random() % 4;
+      buffers.push_back({1 + random() % 100'000, first, std::min(steps - 1, first + length)});
+    }
+    const size_t arena = assign_offsets(buffers);
+    expect_sound(buffers, arena);
+    EXPECT_GE(arena, lower_bound(buffers));
+    EXPECT_LE(arena, 2 * lower_bound(buffers));  // a leak of dead buffers would be far above
+  }
+}
+
+}  // namespace
+}  // namespace ostinato::plan
