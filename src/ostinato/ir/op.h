@@ -41,7 +41,7 @@ struct AttrSpec {
 
 /// What the passes, the planner and the executors need to know of an operator beyond its schema.
 struct OpTraits {
-  bool view = false;         ///< result 0 may share operand 0's storage: `OpRow::view` tells how
+  bool view = false;         ///< results may share operand 0's storage: `OpRow::view` tells how
   bool elementwise = false;  ///< each output element depends on the operands' same element only
   bool random = false;       ///< two calls with equal operands may differ
   /// The operand that is overwritten, which must be a state; result 0 is that state afterwards.
@@ -64,7 +64,7 @@ struct OpRow {
   std::string_view name = {};  ///< `aten.add.Tensor`; core ATen without `.default`, fused ones bare
   std::vector<OperandSpec> operands = {};  ///< at most one is a list
   std::vector<AttrSpec> attributes = {};
-  int results = 1;
+  int results = 1;  ///< -1: as many as `infer` says, such as the pieces of a split
   InferRule infer = nullptr;
   OpTraits traits = {};
   ViewRule view = nullptr;

@@ -18,6 +18,44 @@ size_t wrap_dim(const Node& node, int64_t dim, size_t rank) {
   return static_cast<size_t>(dim < 0 ? dim + limit : dim);
 }
 
+std::vector<size_t> wrap_dims(const Node& node, std::span<const int64_t> dims, size_t rank) {
+  std::vector<size_t> wrapped;
+  for (int64_t dim : dims) {
+    wrapped.push_back(wrap_dim(node, dim, rank));
+    if (std::count(wrapped.begin(), wrapped.end(), wrapped.back()) > 1) {
+      reject(node, "Name every dim once.", "expected distinct dims, got [{}]",
+             fmt::join(dims, ", "));
+    }
+  }
+  return wrapped;
+}
+
+void require_equal(const Node& node, std::string_view what, const Dim& expected, const Dim& got) {
+  const Dim difference = expected - got;
+  if (!difference.is_constant() || difference.is(0)) return;
+  reject(node, "Check the operands' shapes.", "expected {} to be {}, got {}", what, expected.str(),
+         got.str());
+}
+
+void require_same_dtype(const Node& node, std::span<Value* const> operands) {
+  const Value* first = nullptr;
+  for (const Value* operand : operands) {
+    if (operand == nullptr) continue;
+    if (first == nullptr) first = operand;
+    if (operand->dtype() != first->dtype()) {
+      reject(node, "Convert one of them with aten._to_copy.",
+             "expected operands of one dtype, got {} and {}", name_of(first->dtype()),
+             name_of(operand->dtype()));
+    }
+  }
+}
+
+void require_index(const Node& node, const Value* operand) {
+  if (operand->dtype() == DType::int64 || operand->dtype() == DType::int32) return;
+  reject(node, "Convert the indices with aten._to_copy.", "expected int64 or int32 indices, got {}",
+         name_of(operand->dtype()));
+}
+
 Shape broadcast(const Node& node, std::span<Value* const> operands) {
   Shape result;
   for (const Value* operand : operands) {
@@ -87,6 +125,19 @@ void require_rank(const Node& node, const Value* operand, size_t rank) {
   if (operand->rank() == rank) return;
   reject(node, "Check the operands' shapes.", "expected {} dims, got {}", rank,
          to_string(operand->shape()));
+}
+
+void require_broadcastable(const Node& node, const Value* operand, const Shape& shape) {
+  if (operand == nullptr) return;
+  const Shape& own = operand->shape();
+  bool fits = own.size() <= shape.size();
+  for (size_t i = 0; fits && i < own.size(); ++i) {
+    const Dim difference = own[own.size() - 1 - i] - shape[shape.size() - 1 - i];
+    fits = own[own.size() - 1 - i].is(1) || !difference.is_constant() || difference.is(0);
+  }
+  if (fits) return;
+  reject(node, "Sizes must be equal or one.", "cannot broadcast {} to {}", to_string(own),
+         to_string(shape));
 }
 
 std::vector<ir::ValueType> infer_same(const Node& node) { return {node.operands[0]->type}; }

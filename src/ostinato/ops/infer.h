@@ -21,6 +21,20 @@ template <typename... Args>
 /// as rank 1); throws when out of range.
 size_t wrap_dim(const ir::Node& node, int64_t dim, size_t rank);
 
+/// The same for each of several dims, of which none may come twice.
+std::vector<size_t> wrap_dims(const ir::Node& node, std::span<const int64_t> dims, size_t rank);
+
+/// Throws when the sizes cannot be equal. Sizes that only bindings can tell apart pass: the rule
+/// runs again once they are integers.
+void require_equal(const ir::Node& node, std::string_view what, const ir::Dim& expected,
+                   const ir::Dim& got);
+
+/// Throws when the operands' dtypes differ; None is skipped.
+void require_same_dtype(const ir::Node& node, std::span<ir::Value* const> operands);
+
+/// Throws unless the operand is of an integer dtype that can index.
+void require_index(const ir::Node& node, const ir::Value* operand);
+
 /// The common shape of operands by NumPy's rules. A symbol is taken to be other than one.
 ir::Shape broadcast(const ir::Node& node, std::span<ir::Value* const> operands);
 
@@ -34,6 +48,9 @@ void require_floating(const ir::Node& node, const ir::Value* operand);
 
 /// Throws unless the operand has that many dims.
 void require_rank(const ir::Node& node, const ir::Value* operand, size_t rank);
+
+/// Throws unless the operand's shape broadcasts to `shape`; None passes.
+void require_broadcastable(const ir::Node& node, const ir::Value* operand, const ir::Shape& shape);
 
 /// The type of the first operand: the rule of most unary operators.
 std::vector<ir::ValueType> infer_same(const ir::Node& node);
