@@ -1,0 +1,167 @@
+#include "ostinato/runtime/generate.h"
+
+#include <algorithm>
+#include <bit>
+#include <chrono>
+
+#include "ostinato/base/dtype.h"
+#include "ostinato/base/error.h"
+
+namespace ostinato::runtime {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double milliseconds_since(Clock::time_point start) {
+  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+}
+
+void check_prompt(std::span<const int64_t> prompt) {
+  if (prompt.empty()) {
+    fail(ErrorCode::invalid_argument, "runtime/generate", "Give a prompt of at least one token.",
+         "expected a prompt, got an empty one");
+  }
+}
+
+/// Only the symbols that the graph has: its batch may be fixed.
+ir::Bindings one_sequence(const Program& program, int64_t length) {
+  ir::Bindings bindings;
+  for (const std::string& symbol : program.symbols()) bindings[symbol] = symbol == "s" ? length : 1;
+  return bindings;
+}
+
+/// The tokens so far, their times, and whether to go on.
+class Progress {
+ public:
+  Progress(const GenerateOptions& options, const OnToken& on_token)
+      : options_(options), on_token_(on_token) {}
+
+  /// Takes a token; false when it is the last.
+  bool take(int64_t token, const Tensor& logits) {
+    const double elapsed = milliseconds_since(start_);
+    if (result.tokens.empty()) {
+      result.first_token_ms = elapsed;
+    } else {
+      result.token_ms.push_back(elapsed);
+    }
+    result.tokens.push_back(token);
+    const auto& stops = options_.stop_tokens;
+    result.stopped = std::find(stops.begin(), stops.end(), token) != stops.end();
+    if (!on_token_(token, logits)) result.stopped = true;
+    const auto count = static_cast<int64_t>(result.tokens.size());
+    start_ = Clock::now();
+    return !result.stopped && count < options_.max_new_tokens;
+  }
+
+  Generation result;
+
+ private:
+  const GenerateOptions& options_;
+  const OnToken& on_token_;
+  Clock::time_point start_ = Clock::now();
+};
+
+/// One call of a decoder graph on buffers that are made once.
+class CachedStep {
+ public:
+  explicit CachedStep(Context& context) : context_(context) {
+    const ir::Graph& graph = context.program().graph();
+    for (const ir::Output& output : graph.outputs()) {
+      const ir::ValueType& type = output.value->type;
+      if (output.name == "logits") logits_ = Tensor::empty(type.dtype, {type.shape.back().value()});
+      if (output.name == "next_token") next_ = Tensor::empty(type.dtype, {1});
+    }
+    if (!logits_.defined() || !next_.defined() || graph.inputs().size() != 3) {
+      fail(ErrorCode::invalid_argument, "runtime/generate", "Give a decoder graph.",
+           "expected inputs input_ids, position and last, and outputs logits and next_token");
+    }
+  }
+
+  /// Feeds the tokens, padded to `length`, at this position of the cache; the next token.
+  int64_t operator()(std::span<const int64_t> tokens, int64_t length, int64_t position) {
+    ids_.assign(tokens.begin(), tokens.end());
+    ids_.resize(static_cast<size_t>(length), 0);
+    int64_t last = static_cast<int64_t>(tokens.size()) - 1;
+    void* inputs[] = {ids_.data(), &position, &last};
+    void* outputs[] = {logits_.data(), next_.data()};
+    if (length != prepared_length_) {
+      prepared_ = &context_.prepare(one_sequence(context_.program(), length));
+      prepared_length_ = length;
+    }
+    (*prepared_)({inputs, outputs});
+    return next_.as<int64_t>()[0];
+  }
+
+  const Tensor& logits() const { return logits_; }
+
+ private:
+  Context& context_;
+  Tensor logits_, next_;
+  std::vector<int64_t> ids_;
+  Executable* prepared_ = nullptr;
+  int64_t prepared_length_ = 0;
+};
+
+int64_t argmax(const Tensor& logits) {
+  return dispatch(logits.dtype(), [&](auto tag) -> int64_t {
+    using T = typename decltype(tag)::type;
+    if constexpr (is_floating_v<T>) {
+      const T* values = logits.as<T>();
+      const auto less = [](T a, T b) { return to_float(a) < to_float(b); };
+      return std::max_element(values, values + logits.numel(), less) - values;
+    }
+    return 0;
+  });
+}
+
+}  // namespace
+
+int64_t prefill_bucket(int64_t length) {
+  const auto magnitude = static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(length)));
+  const int64_t step = std::max<int64_t>(16, magnitude / 4);
+  return (length + step - 1) / step * step;
+}
+
+Generation generate_cached(Context& context, std::span<const int64_t> prompt, int64_t capacity,
+                           const GenerateOptions& options, const OnToken& on_token) {
+  check_prompt(prompt);
+  int64_t position = static_cast<int64_t>(prompt.size());
+  if (options.max_new_tokens < 1) return {};
+  if (position + options.max_new_tokens - 1 > capacity) {
+    fail(ErrorCode::invalid_argument, "runtime/generate",
+         "Shorten the prompt or ask for fewer new tokens.",
+         "expected at most {} tokens in all, got a prompt of {} and {} new ones", capacity + 1,
+         position, options.max_new_tokens);
+  }
+  Progress progress(options, on_token);
+  CachedStep step(context);
+  int64_t token = step(prompt, std::min(prefill_bucket(position), capacity), 0);
+  while (progress.take(token, step.logits())) {
+    token = step({&token, 1}, 1, position);
+    ++position;
+  }
+  return std::move(progress.result);
+}
+
+Generation generate_growing(Context& context, std::span<const int64_t> prompt,
+                            const GenerateOptions& options, const OnToken& on_token) {
+  check_prompt(prompt);
+  if (options.max_new_tokens < 1) return {};
+  Progress progress(options, on_token);
+  std::vector<int64_t> ids(prompt.begin(), prompt.end());
+  for (;;) {
+    const auto length = static_cast<int64_t>(ids.size());
+    const Tensor input = Tensor::borrow(ids.data(), DType::int64, {1, length}, nullptr);
+    const Tensor all = context.run({&input, 1}).at(0);  // (1, s, V)
+    const int64_t vocabulary = all.shape().back();
+    auto* row = static_cast<char*>(const_cast<void*>(all.data())) +
+                static_cast<size_t>((length - 1) * vocabulary) * size_of(all.dtype());
+    const Tensor logits = Tensor::borrow(row, all.dtype(), {vocabulary}, nullptr);
+    const int64_t token = argmax(logits);
+    if (!progress.take(token, logits)) return std::move(progress.result);
+    ids.push_back(token);
+  }
+}
+
+}  // namespace ostinato::runtime
