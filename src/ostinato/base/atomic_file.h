@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <memory>
+#include <string_view>
+
+#include "ostinato/base/interrupt.h"
+
+namespace ostinato {
+
+/// A file that appears whole or not at all: it is written under a temporary name in the same
+/// folder, flushed to the disk, and renamed by `commit`. Without a commit, after an error and on
+/// Ctrl-C (see `install_interrupt_handler`) the temporary is removed and an older file of the same
+/// name stays as it was. A symbolic link is followed; a device or a pipe is written directly.
+/// Every failure throws `io` naming the path.
+class AtomicFile {
+ public:
+  explicit AtomicFile(std::filesystem::path path);
+  ~AtomicFile();
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+
+  void write(const void* data, size_t size);
+  void write(std::string_view text) { write(text.data(), text.size()); }
+
+  /// The last call: makes the file visible under its name.
+  void commit();
+
+ private:
+  [[noreturn]] void fail_to_write(int error) const;
+  void discard() noexcept;
+
+  std::filesystem::path path_;
+  std::filesystem::path temporary_;  ///< empty for a device or a pipe
+  std::unique_ptr<InterruptCleanup> cleanup_;
+  int file_ = -1;
+};
+
+/// The whole contents at once.
+void write_file(const std::filesystem::path& path, std::string_view contents);
+
+}  // namespace ostinato

@@ -1,0 +1,20 @@
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "ostinato/tensor.h"
+
+namespace ostinato::import {
+
+/// Writes the tensors whole or not at all (see `AtomicFile`), ordered and padded as the reference
+/// implementation does, so that every tensor is aligned to its dtype. Throws `invalid_argument` for
+/// a name that occurs twice or is not UTF-8, and `io`.
+void write_safetensors(const std::filesystem::path& path,
+                       const std::vector<std::pair<std::string, Tensor>>& tensors,
+                       const std::map<std::string, std::string>& metadata = {});
+
+}  // namespace ostinato::import
