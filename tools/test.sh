@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Every check, cheapest first; stops at the first that fails. Expects tools/setup.sh test.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+venv="${OSTINATO_VENV:-.venv}"
+jobs="$(nproc)"
+fuzz_seconds="${OSTINATO_FUZZ_SECONDS:-20}" # of each target
+
+step() { printf '\n== %s (%d s)\n' "$*" "$SECONDS"; }
+build() { # PRESET [TARGET...]
+  cmake --preset "$1" -DOSTINATO_WERROR=ON >/dev/null
+  cmake --build --preset "$1" --parallel "$jobs" ${2:+--target "${@:2}"}
+}
+
+step lint
+tools/lint.sh
+
+step release build with GCC, warnings as errors
+build release
+step unit tests
+ctest --preset release --parallel "$jobs" --output-on-failure
+
+step fuzz targets, with Clang
+build fuzz
+for target in build/fuzz/tests/fuzz/fuzz_*; do
+  [[ -x $target && ! -d $target ]] || continue
+  name="$(basename "$target")"
+  mkdir -p "build/fuzz/corpus/$name"
+  echo "$name"
+  "$target" -max_total_time="$fuzz_seconds" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+    "build/fuzz/corpus/$name" 2>&1 | tail -n 4
+done
+
+step unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
+build asan
+ctest --preset asan --parallel "$jobs" --output-on-failure
+
+step runtime tests under ThreadSanitizer
+build tsan test_base test_plan test_runtime
+for test in base plan runtime; do "build/tsan/tests/test_$test" --gtest_brief=1; done
+
+step parity with PyTorch, transformers, tokenizers and PIL
+"$venv/bin/python" -m pytest -q
