@@ -11,7 +11,7 @@
 #include "support/expect_error.h"
 #include "support/temporary_folder.h"
 
-namespace ostinato::import {
+namespace ostinato::importer {
 namespace {
 
 Tensor filled(int64_t count, float value) {
@@ -119,4 +119,4 @@ TEST(FindNonFinite, SeesEveryFloatingDType) {
 }
 
 }  // namespace
-}  // namespace ostinato::import
+}  // namespace ostinato::importer

@@ -8,7 +8,7 @@
 #include "support/expect_error.h"
 #include "support/temporary_folder.h"
 
-namespace ostinato::import {
+namespace ostinato::importer {
 namespace {
 
 std::string file_of(const std::string& header, const std::string& data = "") {
@@ -205,4 +205,4 @@ TEST(WriteSafetensors, RefusesBadNames) {
 }
 
 }  // namespace
-}  // namespace ostinato::import
+}  // namespace ostinato::importer

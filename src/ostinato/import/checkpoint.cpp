@@ -8,7 +8,7 @@
 #include "ostinato/base/json.h"
 #include "ostinato/base/mapped_file.h"
 
-namespace ostinato::import {
+namespace ostinato::importer {
 
 namespace {
 
@@ -153,4 +153,4 @@ void Checkpoint::require_finite(std::string_view tensor) const {
   }
 }
 
-}  // namespace ostinato::import
+}  // namespace ostinato::importer

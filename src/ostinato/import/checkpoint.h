@@ -11,7 +11,7 @@
 #include "ostinato/import/safetensors.h"
 #include "ostinato/tensor.h"
 
-namespace ostinato::import {
+namespace ostinato::importer {
 
 /// The weights of a model folder: `model.safetensors`, or the shards that
 /// `model.safetensors.index.json` names. All files are mapped, none is read before a tensor of it
@@ -49,4 +49,4 @@ class Checkpoint {
 /// The index of the first NaN or infinity of a floating tensor.
 std::optional<int64_t> find_non_finite(const Tensor& tensor);
 
-}  // namespace ostinato::import
+}  // namespace ostinato::importer

@@ -10,7 +10,7 @@
 #include "ostinato/base/json.h"
 #include "ostinato/base/mapped_file.h"
 
-namespace ostinato::import {
+namespace ostinato::importer {
 
 namespace {
 
@@ -287,4 +287,4 @@ Tensor SafetensorsFile::get(std::string_view tensor) const {
 
 uint64_t SafetensorsFile::offset(std::string_view tensor) const { return entry(tensor).begin; }
 
-}  // namespace ostinato::import
+}  // namespace ostinato::importer

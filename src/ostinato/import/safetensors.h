@@ -11,7 +11,7 @@
 
 #include "ostinato/tensor.h"
 
-namespace ostinato::import {
+namespace ostinato::importer {
 
 struct TensorInfo {
   DType dtype;
@@ -69,4 +69,4 @@ class SafetensorsFile {
   std::map<std::string, std::string> metadata_;
 };
 
-}  // namespace ostinato::import
+}  // namespace ostinato::importer

@@ -10,7 +10,7 @@
 #include "ostinato/base/error.h"
 #include "ostinato/base/json.h"
 
-namespace ostinato::import {
+namespace ostinato::importer {
 
 namespace {
 
@@ -87,4 +87,4 @@ void write_safetensors(const std::filesystem::path& path, const std::vector<Name
   file.commit();
 }
 
-}  // namespace ostinato::import
+}  // namespace ostinato::importer

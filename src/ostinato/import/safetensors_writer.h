@@ -8,7 +8,7 @@
 
 #include "ostinato/tensor.h"
 
-namespace ostinato::import {
+namespace ostinato::importer {
 
 /// Writes the tensors whole or not at all (see `AtomicFile`), ordered and padded as the reference
 /// implementation does, so that every tensor is aligned to its dtype. Throws `invalid_argument` for
@@ -17,4 +17,4 @@ void write_safetensors(const std::filesystem::path& path,
                        const std::vector<std::pair<std::string, Tensor>>& tensors,
                        const std::map<std::string, std::string>& metadata = {});
 
-}  // namespace ostinato::import
+}  // namespace ostinato::importer
