@@ -41,11 +41,13 @@ class PackedWeights {
                                   const Make& make);
 
   size_t bytes() const;
+  double milliseconds() const;  ///< spent in `make` so far
 
  private:
   mutable std::mutex mutex_;
   std::map<std::pair<const void*, std::string>, std::shared_ptr<const void>> packed_;
   size_t bytes_ = 0;
+  double milliseconds_ = 0;
 };
 
 /// `reference`: plain loops in fp32, the oracle. `fast`: the best the device has.

@@ -1,6 +1,7 @@
 #include "ostinato/runtime/context.h"
 
 #include <algorithm>
+#include <chrono>
 
 #include "ostinato/base/error.h"
 
@@ -78,8 +79,18 @@ Executable& Context::prepare(const ir::Bindings& bindings) {
 }
 
 Executable Context::make(const ir::Bindings& bindings) {
+  using Clock = std::chrono::steady_clock;
+  const auto milliseconds = [](Clock::duration time) {
+    return std::chrono::duration<double, std::milli>(time).count();
+  };
   Executable result;
+  const auto start = Clock::now();
+  const double packed_before = program_->packed().milliseconds();
   result.plan_ = program_->plan(bindings);
+  result.phases_.passes_ms = program_->passes_ms();
+  result.phases_.pack_ms = program_->packed().milliseconds() - packed_before;
+  result.phases_.plan_ms = milliseconds(Clock::now() - start) - result.phases_.pack_ms;
+  const auto planned_at = Clock::now();
   result.device_ = &program_->device();
   result.stream_ = stream_.get();
   for (const ir::Output& output : result.plan_.graph.outputs()) {
@@ -107,6 +118,7 @@ Executable Context::make(const ir::Bindings& bindings) {
   } else {
     result.steps_ = std::move(steps);
   }
+  result.phases_.capture_ms = milliseconds(Clock::now() - planned_at);
   return result;
 }
 

@@ -9,6 +9,12 @@
 
 namespace ostinato::runtime {
 
+/// Where the time of making an executable went, in milliseconds. Packing weights happens once per
+/// program: later executables find them packed.
+struct Phases {
+  double passes_ms = 0, plan_ms = 0, pack_ms = 0, capture_ms = 0;
+};
+
 /// What a program becomes for one shape key: planned, bound, and in graph mode captured.
 class Executable {
  public:
@@ -19,6 +25,7 @@ class Executable {
 
   const std::vector<ir::ValueType>& outputs() const { return outputs_; }
   const plan::Plan& plan() const { return plan_; }
+  const Phases& phases() const { return phases_; }
 
  private:
   friend class Context;
@@ -26,6 +33,7 @@ class Executable {
   void run_step_by_step(const device::Bindings& bindings);
 
   plan::Plan plan_;
+  Phases phases_;
   std::vector<ir::ValueType> outputs_;
   device::Device* device_ = nullptr;
   device::Stream* stream_ = nullptr;

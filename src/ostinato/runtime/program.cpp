@@ -1,5 +1,7 @@
 #include "ostinato/runtime/program.h"
 
+#include <chrono>
+
 #include "ostinato/base/error.h"
 #include "ostinato/passes/expand.h"
 
@@ -27,7 +29,10 @@ Program::Program(ir::Graph graph, device::Device& device, ProgramOptions options
       device_(device),
       options_(std::move(options)),
       symbols_(graph_.symbols()) {
+  const auto start = std::chrono::steady_clock::now();
   if (options_.mode == Mode::reference) passes::expand_fused(graph_);
+  const auto elapsed = std::chrono::steady_clock::now() - start;
+  passes_ms_ = std::chrono::duration<double, std::milli>(elapsed).count();
 }
 
 plan::Plan Program::plan(const ir::Bindings& bindings) const {

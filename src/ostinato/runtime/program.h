@@ -35,7 +35,8 @@ class Program {
   device::Device& device() const { return device_; }
   const ProgramOptions& options() const { return options_; }
   const std::vector<std::string>& symbols() const { return symbols_; }
-  size_t packed_bytes() const { return packed_.bytes(); }
+  const device::PackedWeights& packed() const { return packed_; }
+  double passes_ms() const { return passes_ms_; }  ///< that the mode's rewrites took
 
   /// Kernels and memory for one shape key. Thread-safe.
   plan::Plan plan(const ir::Bindings& bindings) const;
@@ -46,6 +47,7 @@ class Program {
   ProgramOptions options_;
   std::vector<std::string> symbols_;
   mutable device::PackedWeights packed_;
+  double passes_ms_ = 0;
 };
 
 }  // namespace ostinato::runtime
