@@ -1,0 +1,299 @@
+#include "ostinato/import/weights.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstring>
+#include <exception>
+#include <functional>
+#include <mutex>
+
+#include "ostinato/base/dtype.h"
+#include "ostinato/base/error.h"
+#include "ostinato/base/json.h"
+#include "ostinato/base/threads.h"
+
+namespace ostinato::importer {
+
+namespace {
+
+constexpr std::string_view kStage = "import/weights";
+constexpr std::string_view kWrongFolder =
+    "Check that config.json and the weights are of the same model.";
+
+/// Names for an error: the first few, and how many more.
+std::string listed(const std::vector<std::string>& names) {
+  constexpr size_t kShown = 5;
+  std::vector<std::string> shown;
+  for (size_t i = 0; i < std::min(names.size(), kShown); ++i) shown.push_back(quote(names[i]));
+  std::string text = fmt::format("{}", fmt::join(shown, ", "));
+  if (names.size() > kShown) text += fmt::format(" and {} more", names.size() - kShown);
+  return text;
+}
+
+/// Replaces the first whole part `from` of a dotted name.
+std::string renamed(std::string name, std::string_view from, std::string_view to) {
+  for (size_t at = name.find(from); at != std::string::npos; at = name.find(from, at + 1)) {
+    if (at == 0 || name[at - 1] == '.' || from.front() == '.') {
+      return name.replace(at, from.size(), to);
+    }
+  }
+  return name;
+}
+
+/// Weights in pieces small enough that threads share them evenly.
+struct Piece {
+  size_t weight;
+  int64_t begin, end;
+};
+
+std::vector<Piece> cut(const std::vector<int64_t>& sizes) {
+  constexpr int64_t kPiece = int64_t{1} << 20;
+  std::vector<Piece> pieces;
+  for (size_t i = 0; i < sizes.size(); ++i) {
+    for (int64_t begin = 0; begin < sizes[i]; begin += kPiece) {
+      pieces.push_back({i, begin, std::min(begin + kPiece, sizes[i])});
+    }
+  }
+  return pieces;
+}
+
+/// Calls `work` for each piece on all threads; throws what the first piece in order threw.
+void for_each_piece(const std::vector<Piece>& pieces,
+                    const std::function<void(const Piece&)>& work) {
+  std::atomic<size_t> next{0};
+  std::mutex mutex;
+  std::exception_ptr error;
+  size_t error_at = pieces.size();
+  ThreadTeam team(default_threads());
+  team.run([&](Worker) {
+    for (size_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < pieces.size();) {
+      try {
+        work(pieces[i]);
+      } catch (...) {
+        const std::scoped_lock lock(mutex);
+        if (i < error_at) {
+          error_at = i;
+          error = std::current_exception();
+        }
+        next.store(pieces.size(), std::memory_order_relaxed);
+      }
+    }
+  });
+  if (error) std::rethrow_exception(error);
+}
+
+Tensor slice(const Tensor& tensor, int64_t begin, int64_t end) {
+  auto* bytes = static_cast<uint8_t*>(const_cast<void*>(tensor.data()));
+  const auto offset = static_cast<size_t>(begin) * size_of(tensor.dtype());
+  return Tensor::borrow(bytes + offset, tensor.dtype(), {end - begin}, nullptr);
+}
+
+void convert(const Tensor& source, Tensor& target, int64_t begin, int64_t end) {
+  dispatch(target.dtype(), [&](auto to) {
+    dispatch(source.dtype(), [&](auto from) {
+      using To = typename decltype(to)::type;
+      using From = typename decltype(from)::type;
+      if constexpr (is_floating_v<To> && is_floating_v<From>) {
+        const From* in = source.as<From>();
+        To* out = target.as<To>();
+        for (int64_t i = begin; i < end; ++i) out[i] = from_float<To>(to_float(in[i]));
+      }
+    });
+  });
+}
+
+/// One parameter on its way from the file.
+struct Load {
+  const Parameter* parameter;
+  std::string name;  ///< in the checkpoint
+  Tensor source, target;
+};
+
+Load begin_load(const Checkpoint& checkpoint, const Parameter& parameter, std::string_view name,
+                DType dtype) {
+  const TensorInfo info = checkpoint.info(name);
+  const std::string& file = checkpoint.file_of(name).name();
+  if (info.shape != parameter.shape) {
+    fail(ErrorCode::invalid_argument, kStage, kWrongFolder,
+         "{}: tensor {}: expected shape ({}), got ({})", file, quote(name),
+         fmt::join(parameter.shape, ", "), fmt::join(info.shape, ", "));
+  }
+  if (!is_floating(info.dtype)) {
+    fail(ErrorCode::unsupported, kStage, "Use the model's weights before quantisation.",
+         "{}: tensor {}: expected float32, bfloat16 or float16, got {}", file, quote(name),
+         name_of(info.dtype));
+  }
+  Load load{&parameter, std::string(name), checkpoint.get(name), {}};
+  load.target = info.dtype == dtype ? load.source : Tensor::empty(dtype, parameter.shape);
+  return load;
+}
+
+void finish_piece(const Checkpoint& checkpoint, Load& load, const Piece& piece) {
+  if (load.target.data() != load.source.data()) {
+    convert(load.source, load.target, piece.begin, piece.end);
+  }
+  const std::optional<int64_t> bad = find_non_finite(slice(load.target, piece.begin, piece.end));
+  if (!bad) return;
+  checkpoint.require_finite(load.name);
+  fail(ErrorCode::invalid_argument, kStage, "Use --dtype bfloat16 or float32.",
+       "{}: tensor {}: the value at element {} is too large for {}",
+       checkpoint.file_of(load.name).name(), quote(load.name), piece.begin + *bad,
+       name_of(load.target.dtype()));
+}
+
+bool has_ending(std::string_view name, const std::vector<std::string_view>& endings) {
+  return std::any_of(endings.begin(), endings.end(),
+                     [name](std::string_view ending) { return name.ends_with(ending); });
+}
+
+void refuse_extra(const CheckpointNames& names, const Family& family,
+                  const std::set<std::string, std::less<>>& used) {
+  std::vector<std::string> extra;
+  for (const auto& [parameter, name] : names.all()) {
+    if (used.contains(parameter) || has_ending(parameter, family.harmless) ||
+        names.is_of_a_head(parameter)) {
+      continue;
+    }
+    extra.push_back(name);
+  }
+  if (extra.empty()) return;
+  fail(ErrorCode::invalid_argument, kStage, kWrongFolder,
+       "the weights have {} that the model of config.json has no place for", listed(extra));
+}
+
+}  // namespace
+
+CheckpointNames::CheckpointNames(const Checkpoint& checkpoint, const Family& family,
+                                 std::string_view architecture) {
+  const std::string base = fmt::format("{}.", family.base_prefix);
+  const bool is_base = architecture == family.base_class;
+  prefix_ = is_base ? "" : base;
+  const std::vector<std::string> stored = checkpoint.names();
+  const bool has_prefix = std::any_of(stored.begin(), stored.end(), [&](const std::string& name) {
+    return name.starts_with(base);
+  });
+  strips_ = is_base && has_prefix;
+  const bool adds = !is_base && !has_prefix;
+  for (const std::string& name : stored) {
+    std::string parameter = renamed(name, "LayerNorm.gamma", "LayerNorm.weight");
+    parameter = renamed(parameter, "LayerNorm.beta", "LayerNorm.bias");
+    for (const auto& [from, to] : family.renames) parameter = renamed(parameter, from, to);
+    const bool of_base = parameter.starts_with(base);
+    if (strips_ && of_base) parameter = parameter.substr(base.size());
+    if (adds) parameter = base + parameter;
+    const auto [it, inserted] = names_.emplace(parameter, name);
+    if (!inserted) {
+      fail(ErrorCode::corrupt, kStage, "Take the weights from the model's source.",
+           "{}: tensors {} and {} are the same weight", checkpoint.file_of(name).name(),
+           quote(it->second), quote(name));
+    }
+    head_.emplace(parameter, strips_ && !of_base);
+  }
+}
+
+std::string_view CheckpointNames::find(std::string_view parameter) const {
+  const auto it = names_.find(parameter);
+  return it == names_.end() ? std::string_view() : std::string_view(it->second);
+}
+
+bool CheckpointNames::has_module(std::string_view module) const {
+  const std::string start = fmt::format("{}{}.", prefix_, module);
+  const auto it = names_.lower_bound(start);
+  return it != names_.end() && it->first.starts_with(start);
+}
+
+bool CheckpointNames::is_of_a_head(std::string_view parameter) const {
+  const auto it = head_.find(parameter);
+  return it != head_.end() && it->second;
+}
+
+int64_t checked_numel(const Parameter& parameter) {
+  constexpr int64_t kMost = int64_t{1} << 40;
+  int64_t count = 1;
+  for (const int64_t size : parameter.shape) {
+    if (__builtin_mul_overflow(count, size, &count) || count > kMost) {
+      fail(ErrorCode::invalid_argument, kStage, "Correct the sizes in config.json.",
+           "expected a weight of at most 2^40 elements, got {} of ({})", parameter.name,
+           fmt::join(parameter.shape, ", "));
+    }
+  }
+  return count;
+}
+
+Weights load_weights(const Checkpoint& checkpoint, const CheckpointNames& names,
+                     const Family& family, const std::vector<Parameter>& parameters,
+                     const std::vector<std::pair<std::string, std::string>>& tied, DType dtype) {
+  std::set<std::string, std::less<>> used;
+  std::vector<std::pair<std::string, std::string>> equal;  // tensors that must be the same
+  std::vector<std::string> missing;
+  std::vector<Load> loads;
+  for (const Parameter& parameter : parameters) {
+    std::string_view name = names.find(parameter.name);
+    for (const auto& [other, parameter_name] : tied) {
+      const std::string_view twin = names.find(other);
+      if (parameter_name != parameter.name || twin.empty()) continue;
+      used.insert(other);
+      if (name.empty()) {
+        name = twin;
+      } else {
+        equal.emplace_back(twin, name);
+      }
+    }
+    used.insert(parameter.name);
+    if (name.empty()) {
+      missing.push_back(parameter.name);
+    } else {
+      loads.push_back(begin_load(checkpoint, parameter, name, dtype));
+    }
+  }
+  if (!missing.empty()) {
+    fail(ErrorCode::not_found, kStage,
+         "Check that config.json and the weights are of the same model, or ask for random weights "
+         "with --weights random.",
+         "the weights lack {}", listed(missing));
+  }
+  refuse_extra(names, family, used);
+  for (const auto& [twin, name] : equal) {
+    const Tensor a = checkpoint.get(twin), b = checkpoint.get(name);
+    if (a.dtype() == b.dtype() && a.shape() == b.shape() &&
+        std::memcmp(a.data(), b.data(), a.bytes()) == 0) {
+      continue;
+    }
+    fail(ErrorCode::invalid_argument, kStage,
+         "Set tie_word_embeddings to false in config.json if both are meant.",
+         "{}: tensors {} and {} are tied, yet differ", checkpoint.file_of(twin).name(), quote(twin),
+         quote(name));
+  }
+  std::vector<int64_t> sizes;
+  for (const Load& load : loads) sizes.push_back(load.source.numel());
+  for_each_piece(cut(sizes),
+                 [&](const Piece& piece) { finish_piece(checkpoint, loads[piece.weight], piece); });
+  Weights weights;
+  for (Load& load : loads) weights.emplace(load.parameter->name, std::move(load.target));
+  return weights;
+}
+
+Weights random_weights(const std::vector<Parameter>& parameters, DType dtype, uint64_t seed) {
+  std::vector<Tensor> tensors;
+  std::vector<int64_t> sizes;
+  std::vector<uint64_t> keys;
+  for (const Parameter& parameter : parameters) {
+    sizes.push_back(checked_numel(parameter));
+    keys.push_back(random_key(seed, parameter.name));
+  }
+  for (const Parameter& parameter : parameters) {
+    tensors.push_back(Tensor::empty(dtype, parameter.shape));
+  }
+  for_each_piece(cut(sizes), [&](const Piece& piece) {
+    const size_t i = piece.weight;
+    fill_random(tensors[i], parameters[i].init, keys[i], piece.begin, piece.end);
+  });
+  Weights weights;
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    weights.emplace(parameters[i].name, std::move(tensors[i]));
+  }
+  return weights;
+}
+
+}  // namespace ostinato::importer
