@@ -139,6 +139,34 @@ Dim Dim::substitute(const Bindings& bindings) const {
   return sum;
 }
 
+std::optional<int64_t> Dim::lower_bound() const {
+  const auto of_atom = [](const Atom& atom) -> std::optional<int64_t> {
+    if (atom.op == 0) return 1;
+    const auto a = atom.arguments[0].lower_bound(), b = atom.arguments[1].lower_bound();
+    switch (atom.op) {
+      case '>': return a && b ? std::max(*a, *b) : (a ? a : b);
+      case '<': return a && b ? std::optional(std::min(*a, *b)) : std::nullopt;
+      case '%': return b && *b > 0 ? std::optional<int64_t>(0) : std::nullopt;
+      default: break;
+    }
+    if (!a || !b || *b <= 0) return std::nullopt;
+    if (atom.arguments[1].is_constant()) return floor_div_integers(*a, *b);
+    return *a >= 0 ? std::optional<int64_t>(0) : std::nullopt;
+  };
+  int64_t sum = constant_;
+  for (const Term& term : terms_ ? *terms_ : Terms{}) {
+    if (term.coefficient < 0) return std::nullopt;
+    int64_t product = term.coefficient;
+    for (const Atom& atom : term.factors) {
+      const std::optional<int64_t> bound = of_atom(atom);
+      if (!bound || *bound < 0) return std::nullopt;
+      product = multiply(product, *bound);
+    }
+    sum = add(sum, product);
+  }
+  return sum;
+}
+
 void Dim::collect_symbols(std::vector<std::string>& names) const {
   if (is_constant()) return;
   for (const Term& term : *terms_) {
@@ -255,14 +283,14 @@ Dim mod(const Dim& a, const Dim& b) {
 }
 
 Dim max(const Dim& a, const Dim& b) {
-  const Dim difference = a - b;
-  if (difference.is_constant()) return difference.constant_ >= 0 ? a : b;
+  if ((a - b).lower_bound().value_or(-1) >= 0) return a;
+  if ((b - a).lower_bound().value_or(-1) >= 0) return b;
   return Dim::call('>', a, b);
 }
 
 Dim min(const Dim& a, const Dim& b) {
-  const Dim difference = a - b;
-  if (difference.is_constant()) return difference.constant_ <= 0 ? a : b;
+  if ((b - a).lower_bound().value_or(-1) >= 0) return a;
+  if ((a - b).lower_bound().value_or(-1) >= 0) return b;
   return Dim::call('<', a, b);
 }
 

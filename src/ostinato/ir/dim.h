@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -33,6 +34,10 @@ class Dim {
 
   /// The same expression with every bound symbol replaced by its integer.
   Dim substitute(const Bindings& bindings) const;
+
+  /// A value that the expression is never below, as far as its form shows (symbols are at least
+  /// one); nullopt when it shows none.
+  std::optional<int64_t> lower_bound() const;
 
   /// Adds the names of the symbols in the expression, each once, to `names`.
   void collect_symbols(std::vector<std::string>& names) const;

@@ -56,24 +56,25 @@ void require_index(const Node& node, const Value* operand) {
          name_of(operand->dtype()));
 }
 
+Shape broadcast(const Node& node, Shape a, const Shape& b) {
+  if (b.size() > a.size()) a.insert(a.begin(), b.size() - a.size(), Dim(1));
+  const size_t skip = a.size() - b.size();
+  for (size_t i = 0; i < b.size(); ++i) {
+    Dim& size = a[skip + i];
+    if (b[i] == size || b[i].is(1)) continue;
+    if (!size.is(1)) {
+      reject(node, "Sizes must be equal or one.", "cannot broadcast {} to {}", to_string(b),
+             to_string(a));
+    }
+    size = b[i];
+  }
+  return a;
+}
+
 Shape broadcast(const Node& node, std::span<Value* const> operands) {
   Shape result;
   for (const Value* operand : operands) {
-    if (operand == nullptr) continue;
-    const Shape& shape = operand->shape();
-    if (shape.size() > result.size()) {
-      result.insert(result.begin(), shape.size() - result.size(), Dim(1));
-    }
-    const size_t skip = result.size() - shape.size();
-    for (size_t i = 0; i < shape.size(); ++i) {
-      Dim& size = result[skip + i];
-      if (shape[i] == size || shape[i].is(1)) continue;
-      if (!size.is(1)) {
-        reject(node, "Sizes must be equal or one.", "cannot broadcast {} to {}", to_string(shape),
-               to_string(result));
-      }
-      size = shape[i];
-    }
+    if (operand != nullptr) result = broadcast(node, std::move(result), operand->shape());
   }
   return result;
 }

@@ -37,6 +37,7 @@ void require_index(const ir::Node& node, const ir::Value* operand);
 
 /// The common shape of operands by NumPy's rules. A symbol is taken to be other than one.
 ir::Shape broadcast(const ir::Node& node, std::span<ir::Value* const> operands);
+ir::Shape broadcast(const ir::Node& node, ir::Shape a, const ir::Shape& b);
 
 /// The dtype that PyTorch computes and returns for these operands and this scalar (None: no
 /// scalar): a tensor with dims wins over one without, which wins over a scalar, unless the latter

@@ -5,8 +5,23 @@ namespace ostinato::ops {
 const ir::OpTable& table() {
   static const ir::OpTable instance = [] {
     ir::OpTable rows;
+    add_attention(rows);
     add_binary(rows);
+    add_cache_update(rows);
+    add_concat(rows);
+    add_convolution(rows);
+    add_index(rows);
+    add_layer_norm(rows);
+    add_linear(rows);
+    add_matmul(rows);
+    add_normalization(rows);
+    add_pool(rows);
+    add_rms_norm(rows);
+    add_rotary(rows);
+    add_slice(rows);
     add_softmax(rows);
+    add_swiglu(rows);
+    add_view(rows);
     return rows;
   }();
   return instance;

@@ -8,7 +8,22 @@ namespace ostinato::ops {
 const ir::OpTable& table();
 
 // One function a file of this room, each adding that file's rows.
+void add_attention(ir::OpTable& table);
 void add_binary(ir::OpTable& table);
+void add_cache_update(ir::OpTable& table);
+void add_concat(ir::OpTable& table);
+void add_convolution(ir::OpTable& table);
+void add_index(ir::OpTable& table);
+void add_layer_norm(ir::OpTable& table);
+void add_linear(ir::OpTable& table);
+void add_matmul(ir::OpTable& table);
+void add_normalization(ir::OpTable& table);
+void add_pool(ir::OpTable& table);
+void add_rms_norm(ir::OpTable& table);
+void add_rotary(ir::OpTable& table);
+void add_slice(ir::OpTable& table);
 void add_softmax(ir::OpTable& table);
+void add_swiglu(ir::OpTable& table);
+void add_view(ir::OpTable& table);
 
 }  // namespace ostinato::ops
