@@ -188,7 +188,7 @@ std::string Dim::str() const {
     if (!text.empty() && c > 0) text += '+';
     text += c == 1 ? term.key() : std::to_string(c) + '*' + term.key();
   }
-  if (constant_ != 0) text += (constant_ > 0 ? "+" : "") + std::to_string(constant_);
+  if (constant_ != 0) text += fmt::format("{:+}", constant_);
   return text;
 }
 

@@ -14,6 +14,7 @@ using ir::ValueType;
 // x · weightᵀ + bias
 std::vector<ValueType> infer_aten_linear(const Node& node) {
   const Value *input = node.operand("input"), *weight = node.operand("weight");
+  require_floating(node, input);
   require_same_dtype(node, node.operands);
   require_rank(node, weight, 2);
   if (input->rank() == 0) reject(node, "Use aten.mul.Tensor.", "expected at least 1 dim, got ()");

@@ -25,6 +25,7 @@ template <size_t rank>
 std::vector<ValueType> infer_product(const Node& node) {
   const Value* a = node.operands[node.operands.size() - 2];
   const Value* b = node.operands.back();
+  require_floating(node, node.operands[0]);
   require_same_dtype(node, node.operands);
   require_rank(node, a, rank);
   require_rank(node, b, rank);
@@ -37,6 +38,7 @@ std::vector<ValueType> infer_product(const Node& node) {
 }
 
 std::vector<ValueType> infer_dot(const Node& node) {
+  require_floating(node, node.operands[0]);
   require_same_dtype(node, node.operands);
   for (const Value* operand : node.operands) require_rank(node, operand, 1);
   require_inner(node, node.operands[0]->shape()[0], node.operands[1]->shape()[0]);
@@ -44,6 +46,7 @@ std::vector<ValueType> infer_dot(const Node& node) {
 }
 
 std::vector<ValueType> infer_mv(const Node& node) {
+  require_floating(node, node.operands[0]);
   require_same_dtype(node, node.operands);
   require_rank(node, node.operands[0], 2);
   require_rank(node, node.operands[1], 1);
@@ -53,6 +56,7 @@ std::vector<ValueType> infer_mv(const Node& node) {
 
 // NumPy's rules: a vector is a row on the left, a column on the right; leading dims broadcast.
 std::vector<ValueType> infer_matmul(const Node& node) {
+  require_floating(node, node.operands[0]);
   require_same_dtype(node, node.operands);
   Shape a = node.operands[0]->shape(), b = node.operands[1]->shape();
   if (a.empty() || b.empty()) {
@@ -73,6 +77,7 @@ std::vector<ValueType> infer_matmul(const Node& node) {
 // A run of rows of `input` for each matrix of `weight`; `offs` says where each run ends.
 std::vector<ValueType> infer_grouped(const Node& node) {
   const Value *input = node.operands[0], *weight = node.operands[1], *offs = node.operands[2];
+  require_floating(node, input);
   require_same_dtype(node, {node.operands.data(), 2});
   require_rank(node, input, 2);
   require_rank(node, weight, 3);

@@ -21,6 +21,7 @@ const ir::OpTable& table() {
     add_slice(rows);
     add_softmax(rows);
     add_swiglu(rows);
+    add_upsample(rows);
     add_view(rows);
     return rows;
   }();

@@ -24,6 +24,7 @@ void add_rotary(ir::OpTable& table);
 void add_slice(ir::OpTable& table);
 void add_softmax(ir::OpTable& table);
 void add_swiglu(ir::OpTable& table);
+void add_upsample(ir::OpTable& table);
 void add_view(ir::OpTable& table);
 
 }  // namespace ostinato::ops

@@ -1,3 +1,4 @@
+#include "ostinato/ops/image.h"
 #include "ostinato/ops/infer.h"
 #include "ostinato/ops/ops.h"
 
@@ -28,13 +29,6 @@ Pair pair_of(const Node& node, std::string_view name, int64_t least,
   return {values[0], values.back()};
 }
 
-const Shape& image_shape(const Node& node) {
-  const Shape& shape = node.operands[0]->shape();
-  if (shape.size() == 3 || shape.size() == 4) return shape;
-  reject(node, "Give an image (C, H, W) or a batch of them.", "expected 3 or 4 dims, got {}",
-         to_string(shape));
-}
-
 // How many windows fit; with `ceil_mode` the last may hang over the end, but not begin past it.
 Dim pooled(const Node& node, const Dim& size, int64_t kernel, int64_t stride, int64_t padding,
            int64_t dilation) {
@@ -57,7 +51,7 @@ Dim pooled(const Node& node, const Dim& size, int64_t kernel, int64_t stride, in
 }
 
 Shape pooled_shape(const Node& node, const Pair& dilation) {
-  Shape shape = image_shape(node);
+  Shape shape = image_shape_of(node);
   const size_t rank = shape.size();
   const Pair kernel = pair_of(node, "kernel_size", 1);
   const Pair stride = pair_of(node, "stride", 1, &kernel);
@@ -80,23 +74,6 @@ std::vector<ValueType> infer_avg_pool(const Node& node) {
     reject(node, "Leave it out.", "expected a 'divisor_override' other than 0, got 0");
   }
   return {{node.operands[0]->dtype(), pooled_shape(node, {1, 1})}};
-}
-
-// Attributes that give the size of the resulting image.
-std::vector<ValueType> infer_resized(const Node& node) {
-  require_floating(node, node.operands[0]);
-  Shape shape = image_shape(node);
-  const Shape& size = node.dims("output_size");
-  if (size.size() != 2) {
-    reject(node, "Give height and width.", "expected 2 sizes, got {}", to_string(size));
-  }
-  for (size_t i = 0; i < 2; ++i) {
-    if (size[i].is_constant() && size[i].value() < 1) {
-      reject(node, "Give sizes of at least 1.", "cannot resize to {}", to_string(size));
-    }
-    shape[shape.size() - 2 + i] = size[i];
-  }
-  return {{node.operands[0]->dtype(), shape}};
 }
 
 }  // namespace
@@ -124,20 +101,8 @@ void add_pool(ir::OpTable& table) {
     table.add({.name = name,
                .operands = {{"self"}},
                .attributes = {{"output_size", integers}},
-               .infer = infer_resized});
+               .infer = infer_resized_image});
   }
-  const ir::AttrSpec output_size{"output_size", integers},
-      scales_h{"scales_h", real, ir::Attribute{}}, scales_w{"scales_w", real, ir::Attribute{}};
-  for (const std::string_view name : {"aten.upsample_bilinear2d", "aten.upsample_bicubic2d"}) {
-    table.add({.name = name,
-               .operands = {{"self"}},
-               .attributes = {output_size, {"align_corners", boolean}, scales_h, scales_w},
-               .infer = infer_resized});
-  }
-  table.add({.name = "aten.upsample_nearest2d",
-             .operands = {{"self"}},
-             .attributes = {output_size, scales_h, scales_w},
-             .infer = infer_resized});
 }
 
 }  // namespace ostinato::ops
