@@ -9,10 +9,10 @@
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace ostinato;
   try {
-    const auto file = import::SafetensorsFile::parse({data, size}, nullptr, "fuzz");
+    const auto file = importer::SafetensorsFile::parse({data, size}, nullptr, "fuzz");
     for (const auto& name : file.names()) {
       try {
-        import::find_non_finite(file.get(name));
+        importer::find_non_finite(file.get(name));
       } catch (const Error& error) {
         if (error.code() != ErrorCode::unsupported) throw;
       }
