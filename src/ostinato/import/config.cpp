@@ -122,10 +122,8 @@ std::vector<int64_t> Fields::integers(std::string_view name) {
   if (value == nullptr) return {};
   const auto in_range = [](const Json& v) {
     if (!v.is_number_integer()) return false;
-    if (v.is_number_unsigned() && v.get<uint64_t>() > static_cast<uint64_t>(kLargestId)) {
-      return false;
-    }
-    return std::abs(v.get<int64_t>()) <= kLargestId;
+    if (v.is_number_unsigned()) return v.get<uint64_t>() <= static_cast<uint64_t>(kLargestId);
+    return v.get<int64_t>() >= -kLargestId && v.get<int64_t>() <= kLargestId;
   };
   if (in_range(*value)) return {value->get<int64_t>()};
   if (!value->is_array() || !std::all_of(value->begin(), value->end(), in_range)) {
