@@ -25,7 +25,7 @@ std::string_view name_of(WeightSource source);
 struct ModelOptions {
   /// Of the weights and of what is computed with them; where it is not given, the config's, else
   /// the checkpoint's, else float32.
-  std::optional<DType> dtype;
+  std::optional<DType> dtype = {};
   WeightSource weights = WeightSource::pretrained;
   uint64_t seed = 0;  ///< of random weights
 };

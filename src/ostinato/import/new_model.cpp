@@ -36,20 +36,21 @@ void write_json(const fs::path& path, const Json& json) {
   write_file(path, json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 
+void require_tokenizer(const fs::path& folder) {
+  if (fs::exists(folder / "tokenizer.json")) return;
+  fail(ErrorCode::not_found, kStage,
+       "Give --tokenizer a model's folder; tools/make_qwen_tokenizer.py makes one for Qwen.",
+       "expected {} to be there", (folder / "tokenizer.json").string());
+}
+
 void copy_tokenizer(const fs::path& from, const fs::path& to) {
-  bool found = false;
   for (const std::string_view name :
        {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
         "vocab.txt", "vocab.json", "merges.txt", "chat_template.jinja"}) {
     if (!fs::exists(from / name)) continue;
     const auto file = MappedFile::open(from / name);
     write_file(to / name, {reinterpret_cast<const char*>(file->data()), file->size()});
-    found = found || name == "tokenizer.json";
   }
-  if (found) return;
-  fail(ErrorCode::not_found, kStage,
-       "Give --tokenizer a model's folder; tools/make_qwen_tokenizer.py makes one for Qwen.",
-       "expected {} to be there", (from / "tokenizer.json").string());
 }
 
 /// How transformers' ViTImageProcessor prepares a picture for this input.
@@ -79,6 +80,7 @@ Json generation_of(const GenerationConfig& ids) {
 
 NewModel new_model(const Preset& preset, const std::string& source, const fs::path& folder,
                    const NewModelOptions& options) {
+  if (!options.tokenizer.empty()) require_tokenizer(options.tokenizer);
   const Model model = Model::from_config(
       preset.config, source,
       {.dtype = options.dtype, .weights = WeightSource::random, .seed = options.seed});

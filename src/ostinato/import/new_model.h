@@ -26,9 +26,10 @@ std::vector<std::string_view> preset_names();
 Preset preset(std::string_view name, bool tiny);
 
 struct NewModelOptions {
-  std::optional<DType> dtype;  ///< none: the config's
+  std::optional<DType> dtype = {};  ///< none: the config's
   uint64_t seed = 0;
-  std::filesystem::path tokenizer;  ///< a folder whose tokenizer's files are copied; may be empty
+  std::filesystem::path tokenizer =
+      {};  ///< a folder whose tokenizer's files are copied; may be empty
 };
 
 /// What `new_model` made.
