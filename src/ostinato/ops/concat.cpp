@@ -90,7 +90,8 @@ std::vector<ValueType> infer_pad(const Node& node) {
   for (size_t i = 0; i < pad.size() / 2; ++i) {
     Dim& size = shape[shape.size() - 1 - i];
     const Dim padded = size + pad[2 * i] + pad[2 * i + 1];
-    if (padded.is_constant() && padded.value() < 0) {
+    const Dim cropped = size + min(pad[2 * i], 0) + min(pad[2 * i + 1], 0);
+    if (cropped.is_constant() && cropped.value() < 0) {
       reject(node, "Crop less.", "cannot crop a dim of {} by {} and {}", size.str(),
              pad[2 * i].str(), pad[2 * i + 1].str());
     }

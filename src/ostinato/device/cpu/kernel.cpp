@@ -33,7 +33,17 @@ Factory KernelTable::find(std::string_view op, device::Tier tier) const {
 const KernelTable& kernels() {
   static const KernelTable instance = [] {
     KernelTable table;
+    reference::add_cache_update(table);
+    reference::add_concat(table);
+    reference::add_convolution(table);
+    reference::add_index(table);
+    reference::add_linear(table);
+    reference::add_matmul(table);
+    reference::add_normalization(table);
+    reference::add_pool(table);
     reference::add_softmax(table);
+    reference::add_upsample(table);
+    reference::add_view(table);
     return table;
   }();
   return instance;

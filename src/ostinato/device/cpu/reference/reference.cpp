@@ -67,10 +67,53 @@ void View::set_integer(int64_t offset, int64_t value) const {
   });
 }
 
+void View::get_run(int64_t offset, int64_t stride, int64_t count, float* values) const {
+  dispatch(dtype(), [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    const T* from = static_cast<const T*>(data_) + offset;
+    for (int64_t i = 0; i < count; ++i) {
+      if constexpr (is_floating_v<T>) {
+        values[i] = to_float(from[i * stride]);
+      } else {
+        values[i] = static_cast<float>(from[i * stride]);
+      }
+    }
+  });
+}
+
+void View::set_run(int64_t offset, int64_t stride, int64_t count, const float* values) const {
+  dispatch(dtype(), [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    T* to = static_cast<T*>(data_) + offset;
+    for (int64_t i = 0; i < count; ++i) {
+      if constexpr (is_floating_v<T>) {
+        to[i * stride] = from_float<T>(values[i]);
+      } else {
+        to[i * stride] = static_cast<T>(values[i]);
+      }
+    }
+  });
+}
+
+namespace {
+
+// Calls `f(offset, position, stride, count)` for each run of elements along the last dim.
+template <typename F>
+void for_each_run(const View& view, F&& f) {
+  const int64_t count = view.rank() > 0 ? view.sizes().back() : 1;
+  std::vector<int64_t> rows = view.sizes();
+  if (!rows.empty()) rows.back() = count > 0 ? 1 : 0;
+  for_each_index(rows, [&](std::span<const int64_t> index, int64_t row) {
+    f(view.offset(index), row * count, view.rank() > 0 ? view.strides().back() : 1, count);
+  });
+}
+
+}  // namespace
+
 std::vector<float> View::to_floats() const {
   std::vector<float> values(static_cast<size_t>(numel()));
-  for_each_index(sizes(), [&](std::span<const int64_t> index, int64_t position) {
-    values[static_cast<size_t>(position)] = get(offset(index));
+  for_each_run(*this, [&](int64_t at, int64_t position, int64_t stride, int64_t count) {
+    get_run(at, stride, count, values.data() + position);
   });
   return values;
 }
@@ -84,8 +127,8 @@ std::vector<int64_t> View::to_integers() const {
 }
 
 void View::from_floats(std::span<const float> values) const {
-  for_each_index(sizes(), [&](std::span<const int64_t> index, int64_t position) {
-    set(offset(index), values[static_cast<size_t>(position)]);
+  for_each_run(*this, [&](int64_t at, int64_t position, int64_t stride, int64_t count) {
+    set_run(at, stride, count, values.data() + position);
   });
 }
 

@@ -32,6 +32,10 @@ class View {
   void set(int64_t offset, float value) const;  ///< rounds to the dtype; integers truncate
   void set_integer(int64_t offset, int64_t value) const;
 
+  /// `count` elements from an offset on, a stride apart: as get and set, but for many at once.
+  void get_run(int64_t offset, int64_t stride, int64_t count, float* values) const;
+  void set_run(int64_t offset, int64_t stride, int64_t count, const float* values) const;
+
   /// All elements in row-major order.
   std::vector<float> to_floats() const;
   std::vector<int64_t> to_integers() const;
@@ -85,6 +89,16 @@ std::unique_ptr<Kernel> make(const device::Request& request) {
 
 // One function a file of this room, each adding that file's kernels.
 void add_binary(KernelTable& table);
+void add_cache_update(KernelTable& table);
+void add_concat(KernelTable& table);
+void add_convolution(KernelTable& table);
+void add_index(KernelTable& table);
+void add_linear(KernelTable& table);
+void add_matmul(KernelTable& table);
+void add_normalization(KernelTable& table);
+void add_pool(KernelTable& table);
 void add_softmax(KernelTable& table);
+void add_upsample(KernelTable& table);
+void add_view(KernelTable& table);
 
 }  // namespace ostinato::cpu::reference
