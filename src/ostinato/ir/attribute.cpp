@@ -1,11 +1,16 @@
 #include "ostinato/ir/attribute.h"
 
+#include <fmt/format.h>
+
 #include <charconv>
 #include <cmath>
 
 namespace ostinato::ir {
 
-std::string real_to_string(double value) {
+namespace {
+
+template <typename T>
+std::string shortest(T value) {
   if (std::isnan(value)) return "nan";
   if (std::isinf(value)) return value > 0 ? "inf" : "-inf";
   char buffer[32];
@@ -15,22 +20,63 @@ std::string real_to_string(double value) {
   return text;
 }
 
-namespace {
+}  // namespace
 
-std::string quoted(const std::string& text) {
+std::string real_to_string(double value) { return shortest(value); }
+std::string real_to_string(float value) { return shortest(value); }
+
+std::string quote(std::string_view text) {
   std::string result = "\"";
   for (char c : text) {
-    if (c == '"' || c == '\\') result += '\\';
+    const auto byte = static_cast<unsigned char>(c);
     if (c == '\n') {
       result += "\\n";
+    } else if (byte < 0x20 || byte == 0x7f) {
+      result += fmt::format("\\x{:02x}", byte);
     } else {
+      if (c == '"' || c == '\\') result += '\\';
       result += c;
     }
   }
   return result + '"';
 }
 
-}  // namespace
+std::string_view name_of(AttrKind kind) {
+  switch (kind) {
+    case AttrKind::boolean: return "boolean";
+    case AttrKind::integer: return "integer";
+    case AttrKind::real: return "real";
+    case AttrKind::scalar: return "scalar";
+    case AttrKind::string: return "string";
+    case AttrKind::dtype: return "dtype";
+    case AttrKind::integers: return "integers";
+  }
+  __builtin_unreachable();
+}
+
+std::optional<Attribute> normalise(AttrKind kind, Attribute value) {
+  if (std::holds_alternative<std::monostate>(value)) return value;
+  const Dim* integer = std::get_if<Dim>(&value);
+  bool fits = false;
+  switch (kind) {
+    case AttrKind::boolean: fits = std::holds_alternative<bool>(value); break;
+    case AttrKind::integer: fits = integer != nullptr; break;
+    case AttrKind::real:
+      if (integer != nullptr && integer->is_constant()) {
+        return Attribute(static_cast<double>(integer->value()));
+      }
+      fits = std::holds_alternative<double>(value);
+      break;
+    case AttrKind::scalar:
+      fits = integer != nullptr || std::holds_alternative<bool>(value) ||
+             std::holds_alternative<double>(value);
+      break;
+    case AttrKind::string: fits = std::holds_alternative<std::string>(value); break;
+    case AttrKind::dtype: fits = std::holds_alternative<DType>(value); break;
+    case AttrKind::integers: fits = std::holds_alternative<Shape>(value); break;
+  }
+  return fits ? std::optional<Attribute>(std::move(value)) : std::nullopt;
+}
 
 std::string to_string(const Attribute& value) {
   struct Printer {
@@ -38,7 +84,7 @@ std::string to_string(const Attribute& value) {
     std::string operator()(bool v) const { return v ? "true" : "false"; }
     std::string operator()(const Dim& v) const { return v.str(); }
     std::string operator()(double v) const { return real_to_string(v); }
-    std::string operator()(const std::string& v) const { return quoted(v); }
+    std::string operator()(const std::string& v) const { return quote(v); }
     std::string operator()(DType v) const { return std::string(name_of(v)); }
     std::string operator()(const Shape& v) const {
       std::string text = "[";

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -38,8 +39,19 @@ struct NamedAttribute {
 /// As graph text has it: `None`, `true`, `3`, `1.0`, `"tanh"`, `float32`, `[1, s0]`.
 std::string to_string(const Attribute& value);
 
+/// The value as the kind keeps it (an integer given for a real becomes a real); nullopt when it is
+/// not of the kind. None is of every kind: whether it may stand is the row's to say.
+std::optional<Attribute> normalise(AttrKind kind, Attribute value);
+
+/// `boolean`, `integer`, ….
+std::string_view name_of(AttrKind kind);
+
 /// A real in the shortest form that reads back to the same double; always with a point, an exponent
 /// or a word (`inf`, `-inf`, `nan`), so that it never reads as an integer.
 std::string real_to_string(double value);
+std::string real_to_string(float value);
+
+/// Between double quotes, with `\"`, `\\`, `\n` and `\xHH` for control characters.
+std::string quote(std::string_view text);
 
 }  // namespace ostinato::ir

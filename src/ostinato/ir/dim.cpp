@@ -1,6 +1,7 @@
 #include "ostinato/ir/dim.h"
 
 #include <algorithm>
+#include <array>
 #include <cctype>
 #include <charconv>
 
@@ -29,10 +30,21 @@ struct Dim::Term {
 namespace {
 
 constexpr std::string_view kStage = "ir/dim";
+constexpr size_t kMaxTerms = 128;    // hostile text must not multiply sums without end,
+constexpr size_t kMaxLength = 4096;  // nor nest calls whose text doubles at each level
 
-int64_t floor_div_integers(int64_t a, int64_t b) {
-  const int64_t quotient = a / b;
-  return quotient - ((a % b != 0) && ((a < 0) != (b < 0)));
+[[noreturn]] void reject_size() {
+  fail(ErrorCode::invalid_argument, kStage, "Simplify the sizes.",
+       "expected at most {} terms and {} characters in a size, got more", kMaxTerms, kMaxLength);
+}
+
+bool is_symbol_name(std::string_view name) {
+  constexpr std::array<std::string_view, 5> kWords = {"None", "true", "false", "inf", "nan"};
+  if (name.empty() || std::isdigit(static_cast<unsigned char>(name[0]))) return false;
+  if (std::find(kWords.begin(), kWords.end(), name) != kWords.end()) return false;
+  return std::all_of(name.begin(), name.end(), [](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) || c == '_';
+  });
 }
 
 int64_t checked(bool overflow, int64_t value) {
@@ -55,6 +67,14 @@ int64_t multiply(int64_t a, int64_t b) {
   return checked(overflow, product);
 }
 
+int64_t floor_div_integers(int64_t a, int64_t b) {
+  if (b == -1) return multiply(a, b);  // the one quotient that can overflow
+  const int64_t quotient = a / b;
+  return quotient - ((a % b != 0) && ((a < 0) != (b < 0)));
+}
+
+bool divides(int64_t divisor, int64_t value) { return divisor == -1 || value % divisor == 0; }
+
 std::string_view function_name(char op) {
   switch (op) {
     case '/': return "floordiv";
@@ -67,6 +87,10 @@ std::string_view function_name(char op) {
 }  // namespace
 
 Dim Dim::symbol(std::string name) {
+  if (!is_symbol_name(name)) {
+    fail(ErrorCode::invalid_argument, kStage, "Use letters, digits and '_', such as 's0'.",
+         "expected a symbol's name, got '{}'", name);
+  }
   Atom atom{std::move(name), 0, {}};
   return from_terms(0, {Term{1, {std::move(atom)}}});
 }
@@ -78,16 +102,25 @@ Dim Dim::from_terms(int64_t constant, Terms terms) {
     if (!inserted) it->second.coefficient = add(it->second.coefficient, term.coefficient);
   }
   Terms kept;
+  size_t length = 0;
   for (auto& [key, term] : merged) {
+    length += key.size();
     if (term.coefficient != 0) kept.push_back(std::move(term));
   }
+  if (kept.size() > kMaxTerms || length > kMaxLength) reject_size();
   Dim result(constant);
   if (!kept.empty()) result.terms_ = std::make_shared<const Terms>(std::move(kept));
   return result;
 }
 
 Dim Dim::call(char op, const Dim& a, const Dim& b) {
-  Atom atom{fmt::format("{}({}, {})", function_name(op), a.str(), b.str()), op, {a, b}};
+  std::string first = a.str(), second = b.str();
+  std::vector<Dim> arguments{a, b};
+  if ((op == '<' || op == '>') && second < first) {  // either order is the same
+    std::swap(first, second);
+    std::swap(arguments[0], arguments[1]);
+  }
+  Atom atom{fmt::format("{}({}, {})", function_name(op), first, second), op, std::move(arguments)};
   return from_terms(0, {Term{1, {std::move(atom)}}});
 }
 
@@ -186,7 +219,8 @@ std::string Dim::str() const {
   for (const Term& term : *terms_) {
     const int64_t c = term.coefficient;
     if (!text.empty() && c > 0) text += '+';
-    text += c == 1 ? term.key() : std::to_string(c) + '*' + term.key();
+    if (c == -1) text += '-';
+    text += c == 1 || c == -1 ? term.key() : std::to_string(c) + '*' + term.key();
   }
   if (constant_ != 0) text += fmt::format("{:+}", constant_);
   return text;
@@ -249,12 +283,12 @@ Dim floor_div(const Dim& a, const Dim& b) {
   Dim::Terms quotient;
   const bool single = b.terms_ && b.terms_->size() == 1 && b.constant_ == 0;
   const int64_t divisor = b.is_constant() ? b.constant_ : (single ? (*b.terms_)[0].coefficient : 0);
-  if (divisor == 0 || (single && a.constant_ != 0) || a.constant_ % divisor != 0) {
+  if (divisor == 0 || (single && a.constant_ != 0) || !divides(divisor, a.constant_)) {
     return Dim::call('/', a, b);
   }
   for (Dim::Term term : a.terms_ ? *a.terms_ : Dim::Terms{}) {
-    if (term.coefficient % divisor != 0) return Dim::call('/', a, b);
-    term.coefficient /= divisor;
+    if (!divides(divisor, term.coefficient)) return Dim::call('/', a, b);
+    term.coefficient = floor_div_integers(term.coefficient, divisor);
     if (single) {
       for (const Dim::Atom& atom : (*b.terms_)[0].factors) {
         const auto it = std::find_if(term.factors.begin(), term.factors.end(),
@@ -266,7 +300,7 @@ Dim floor_div(const Dim& a, const Dim& b) {
     quotient.push_back(std::move(term));
   }
   // A term that lost all its factors is an integer.
-  int64_t constant = a.constant_ / divisor;
+  int64_t constant = floor_div_integers(a.constant_, divisor);
   std::erase_if(quotient, [&constant](const Dim::Term& term) {
     if (!term.factors.empty()) return false;
     constant = add(constant, term.coefficient);
@@ -308,7 +342,7 @@ class DimParser {
   }
 
  private:
-  static constexpr int kDepth = 64;
+  static constexpr int kDepth = 512;  // more than the longest expression can have
 
   Dim expression(int depth) {
     if (depth > kDepth) reject();
@@ -317,7 +351,7 @@ class DimParser {
       if (accept('+')) {
         sum = sum + term(depth);
       } else if (peek() == '-') {
-        sum = sum + term(depth);  // the sign belongs to the integer that follows
+        sum = sum + term(depth);  // the sign belongs to the factor that follows
       } else {
         return sum;
       }
@@ -332,7 +366,13 @@ class DimParser {
 
   Dim factor(int depth) {
     const char c = peek();
-    if (c == '-' || std::isdigit(static_cast<unsigned char>(c))) return integer();
+    const char digit = c == '-' && at_ + 1 < text_.size() ? text_[at_ + 1] : c;
+    if (std::isdigit(static_cast<unsigned char>(digit))) return integer();
+    return accept('-') ? Dim(-1) * symbol_or_call(depth) : symbol_or_call(depth);
+  }
+
+  Dim symbol_or_call(int depth) {
+    peek();
     const size_t start = at_;
     while (std::isalnum(static_cast<unsigned char>(peek())) || peek() == '_') ++at_;
     const std::string_view word = text_.substr(start, at_ - start);

@@ -17,10 +17,14 @@ using Bindings = std::map<std::string, int64_t, std::less<>>;
 /// A size: an integer, or an expression over named symbols such as `2*s0+1`.
 ///
 /// Expressions are kept in one canonical form (a sum of integer multiples of products, sorted), so
-/// that equal polynomials compare equal. A symbol stands for a size of at least one.
+/// that equal polynomials compare equal. A symbol stands for a size of at least one. Arithmetic
+/// throws `invalid_argument` when an integer leaves 64 bits, a divisor is zero, or an expression
+/// outgrows what any model needs.
 class Dim {
  public:
   Dim(int64_t value = 0) : constant_(value) {}
+  /// A name of letters, digits and `_` that does not begin with a digit and is not a word of graph
+  /// text (`None`, `true`, `false`, `inf`, `nan`); throws `invalid_argument`.
   static Dim symbol(std::string name);
 
   bool is_constant() const { return terms_ == nullptr; }

@@ -30,6 +30,8 @@ const T& get(const Node& node, std::string_view name) {
        "attribute '{}' is of another kind: {}", name, to_string(value));
 }
 
+}  // namespace
+
 void check_operands(const OpRow& op, std::span<Value* const> operands) {
   const auto stage = [&op] { return fmt::format("ops/{}", op.name); };
   const bool has_list = std::any_of(op.operands.begin(), op.operands.end(),
@@ -53,7 +55,21 @@ void check_operands(const OpRow& op, std::span<Value* const> operands) {
   }
 }
 
-}  // namespace
+void check_attributes(const OpRow& op, std::span<const Attribute> attributes) {
+  const std::string_view hint = "Give what the operator's schema has.";
+  if (attributes.size() != op.attributes.size()) {
+    fail(ErrorCode::invalid_argument, fmt::format("ops/{}", op.name), hint,
+         "expected {} attributes, got {}", op.attributes.size(), attributes.size());
+  }
+  for (size_t i = 0; i < attributes.size(); ++i) {
+    const AttrSpec& spec = op.attributes[i];
+    const std::optional<Attribute> normal = normalise(spec.kind, attributes[i]);
+    if (normal && normal->index() == attributes[i].index()) continue;
+    fail(ErrorCode::invalid_argument, fmt::format("ops/{}", op.name), hint,
+         "expected '{}' to be of kind {}, got {}", spec.name, name_of(spec.kind),
+         to_string(attributes[i]));
+  }
+}
 
 const Attribute& Node::attribute(std::string_view wanted) const {
   for (size_t i = 0; i < op->attributes.size(); ++i) {
@@ -129,8 +145,31 @@ Value* Graph::add_state(std::string value_name, ValueType type) {
   return states_.back();
 }
 
-void Graph::skip_ids_to(size_t id) {
-  if (id > values_.size()) values_.resize(id);
+void Graph::renumber(const std::vector<int>& ids) {
+  std::vector<std::unique_ptr<Value>> moved;
+  for (auto& value : values_) {
+    if (value == nullptr) continue;
+    value->id = ids.at(static_cast<size_t>(value->id));
+    const auto slot = static_cast<size_t>(value->id);
+    if (slot >= moved.size()) moved.resize(slot + 1);
+    if (moved[slot] != nullptr) {
+      fail(ErrorCode::internal, "ir/graph", "Report this as a defect.", "two values are %{}", slot);
+    }
+    moved[slot] = std::move(value);
+  }
+  values_ = std::move(moved);
+}
+
+void Graph::add_output(std::string output_name, Value* value) {
+  outputs_.push_back({std::move(output_name), value});
+  ++value->output_uses;
+}
+
+void Graph::set_output(size_t index, Value* value) {
+  Output& output = outputs_.at(index);
+  --output.value->output_uses;
+  output.value = value;
+  ++value->output_uses;
 }
 
 Node* Graph::add_node(const OpRow& op, std::vector<Value*> operands,
@@ -166,6 +205,11 @@ Node* Graph::insert_node(const Node* before, const OpRow& op, std::vector<Value*
   node->op = &op;
   node->operands = std::move(operands);
   node->attributes = std::move(attributes);
+  for (size_t i = 0; i < std::min(node->attributes.size(), op.attributes.size()); ++i) {
+    auto normal = normalise(op.attributes[i].kind, node->attributes[i]);
+    if (normal) node->attributes[i] = std::move(*normal);
+  }
+  check_attributes(op, node->attributes);
   std::vector<ValueType> types = op.infer(*node);  // may throw: nothing is linked yet
   const auto where = before == nullptr ? nodes_.end() : before->position;
   node->position = nodes_.insert(where, std::move(owned));
@@ -193,17 +237,16 @@ void Graph::set_operand(Node* node, size_t index, Value* value) {
 }
 
 void Graph::replace_all_uses(Value* old_value, Value* new_value) {
-  for (const Value::Use& use : std::vector<Value::Use>(old_value->uses)) {
-    set_operand(use.node, use.operand, new_value);
+  if (old_value == new_value) return;
+  for (const Value::Use& use : old_value->uses) {
+    use.node->operands[use.operand] = new_value;
+    new_value->uses.push_back(use);
   }
-  for (Output& output : outputs_) {
-    if (output.value == old_value) output.value = new_value;
+  old_value->uses.clear();
+  if (!is_output(old_value)) return;
+  for (size_t i = 0; i < outputs_.size(); ++i) {
+    if (outputs_[i].value == old_value) set_output(i, new_value);
   }
-}
-
-bool Graph::is_output(const Value* value) const {
-  return std::any_of(outputs_.begin(), outputs_.end(),
-                     [value](const Output& output) { return output.value == value; });
 }
 
 void Graph::erase(Node* node) {
@@ -225,6 +268,14 @@ void Graph::erase_constant(Value* constant) {
   }
   std::erase(constants_, constant);
   values_[static_cast<size_t>(constant->id)].reset();
+}
+
+size_t Graph::erase_unused_constants() {
+  return std::erase_if(constants_, [this](Value* constant) {
+    if (is_used(constant)) return false;
+    values_[static_cast<size_t>(constant->id)].reset();
+    return true;
+  });
 }
 
 std::vector<std::string> Graph::symbols() const {

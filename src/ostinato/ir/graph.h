@@ -12,7 +12,12 @@
 
 namespace ostinato::ir {
 
-class Graph;
+/// Throws `invalid_argument` unless the operands are as many as the row has, and none is None that
+/// the row needs.
+void check_operands(const OpRow& op, std::span<Value* const> operands);
+
+/// Throws `invalid_argument` unless the attributes are those of the row, each of its kind.
+void check_attributes(const OpRow& op, std::span<const Attribute> attributes);
 
 /// Where a value comes from. A `state` is a named buffer with a fixed address that lives between
 /// replays, such as a KV cache.
@@ -33,6 +38,7 @@ struct Value {
   int index = 0;             ///< which of the producer's results
   Tensor data;               ///< of a constant; undefined until weights are attached
   std::vector<Use> uses;     ///< operands of nodes; the graph's outputs are not among them
+  size_t output_uses = 0;    ///< how many of the graph's outputs it is
 
   const Shape& shape() const { return type.shape; }
   DType dtype() const { return type.dtype; }
@@ -94,8 +100,8 @@ class Graph {
   Node* insert_node(const Node* before, const OpRow& op, std::vector<Value*> operands,
                     std::vector<Attribute> attributes);
 
-  void add_output(std::string name, Value* value) { outputs_.push_back({std::move(name), value}); }
-  void set_output(size_t index, Value* value) { outputs_.at(index).value = value; }
+  void add_output(std::string name, Value* value);
+  void set_output(size_t index, Value* value);
 
   const std::vector<Value*>& inputs() const { return inputs_; }
   const std::vector<Value*>& constants() const { return constants_; }
@@ -104,15 +110,16 @@ class Graph {
   const Nodes& nodes() const { return nodes_; }
   size_t value_count() const { return values_.size(); }  ///< greater than every value's id
 
-  /// The next value gets this id, which must be greater than every value's; for the parser.
-  void skip_ids_to(size_t id);
+  /// Gives every value a new id: `ids[old]`, all different; for the parser.
+  void renumber(const std::vector<int>& ids);
 
   void set_operand(Node* node, size_t index, Value* value);
   void replace_all_uses(Value* old_value, Value* new_value);  ///< outputs included
-  bool is_output(const Value* value) const;
+  bool is_output(const Value* value) const { return value->output_uses > 0; }
   bool is_used(const Value* value) const { return !value->uses.empty() || is_output(value); }
   void erase(Node* node);                ///< none of its results may be used; throws `internal`
   void erase_constant(Value* constant);  ///< must be unused
+  size_t erase_unused_constants();       ///< how many there were
 
   /// Symbols in the inputs' and states' shapes, in order of appearance.
   std::vector<std::string> symbols() const;

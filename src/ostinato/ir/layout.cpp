@@ -37,11 +37,12 @@ std::optional<Layout> Layout::reshape(const std::vector<int64_t>& new_sizes) con
     if (result.numel() != numel()) return std::nullopt;
     return result;
   }
+  if (rank() == 0) return result;  // one element: any strides do
   // Walk the old dims from the innermost in chunks that are contiguous in themselves; every chunk
   // must be covered by whole new dims.
   size_t next = new_sizes.size();
   int64_t chunk = 1;  // elements of the old dims in the current chunk
-  int64_t chunk_stride = rank() > 0 ? strides.back() : 1;
+  int64_t chunk_stride = strides.back();
   int64_t covered = 1;  // elements of the new dims given strides within the chunk
   for (size_t i = rank(); i-- > 0;) {
     chunk *= sizes[i];

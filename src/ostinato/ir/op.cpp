@@ -6,6 +6,15 @@ namespace ostinato::ir {
 
 void OpTable::add(OpRow row) {
   const std::string_view name = row.name;
+  for (AttrSpec& spec : row.attributes) {
+    if (!spec.fallback) continue;
+    std::optional<Attribute> value = normalise(spec.kind, *spec.fallback);
+    if (!value) {
+      fail(ErrorCode::internal, "ir/op", "Give it a default of its own kind.",
+           "the default of {}'s '{}' is not of kind {}", name, spec.name, name_of(spec.kind));
+    }
+    spec.fallback = std::move(*value);
+  }
   if (!rows_.emplace(name, std::move(row)).second) {
     fail(ErrorCode::internal, "ir/op", "Give each operator one row.", "{} has two rows", name);
   }
