@@ -11,6 +11,9 @@ namespace {
 
 // Insides of a bracket expression. PCRE2's own \s, \w and \b know other characters.
 constexpr std::string_view kWordSet = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}";
+// Outside of brackets Oniguruma takes Latin-1's superscripts and fractions for word characters too.
+constexpr std::string_view kLooseWordSet =
+    "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\xB2\\xB3\\xB9\\xBC-\\xBE";
 constexpr std::string_view kHexSet = "0-9A-Fa-f";
 
 /// POSIX brackets that mean one Unicode property.
@@ -84,8 +87,8 @@ class Translator {
       case 'S': out_ += "\\P{White_Space}"; break;
       case 'd': out_ += "\\p{Nd}"; break;
       case 'D': out_ += "\\P{Nd}"; break;
-      case 'w': emit_set(kWordSet, false, in_bracket); break;
-      case 'W': emit_set(kWordSet, true, in_bracket); break;
+      case 'w': emit_set(in_bracket ? kWordSet : kLooseWordSet, false, in_bracket); break;
+      case 'W': emit_set(in_bracket ? kWordSet : kLooseWordSet, true, in_bracket); break;
       case 'h': emit_set(kHexSet, false, in_bracket); break;
       case 'H': emit_set(kHexSet, true, in_bracket); break;
       case 'v': out_ += "\\x0b"; break;
@@ -110,7 +113,7 @@ class Translator {
 
   void word_boundary(bool negated, bool in_bracket) {
     if (in_bracket) refuse("'\\b' within brackets");
-    const std::string word = fmt::format("[{}]", kWordSet);
+    const std::string word = fmt::format("[{}]", kLooseWordSet);
     out_ += negated ? fmt::format("(?:(?<={0})(?={0})|(?<!{0})(?!{0}))", word)
                     : fmt::format("(?:(?<={0})(?!{0})|(?<!{0})(?={0}))", word);
   }
