@@ -159,8 +159,10 @@ const std::pair<std::string, size_t>* AddedTokens::Finder::longest_at(std::strin
       return static_cast<uint8_t>(pattern.first[length]);
     };
     const auto first = patterns_.begin() + begin, last = patterns_.begin() + end;
-    const auto low = std::partition_point(first, last, [&](const auto& p) { return byte(p) < next; });
-    const auto high = std::partition_point(low, last, [&](const auto& p) { return byte(p) == next; });
+    const auto low =
+        std::partition_point(first, last, [&](const auto& p) { return byte(p) < next; });
+    const auto high =
+        std::partition_point(low, last, [&](const auto& p) { return byte(p) == next; });
     begin = static_cast<uint32_t>(low - patterns_.begin());
     end = static_cast<uint32_t>(high - patterns_.begin());
   }

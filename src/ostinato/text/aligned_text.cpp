@@ -18,9 +18,10 @@ ByteRange AlignedText::alignment(size_t at) const {
   return {static_cast<uint32_t>(at), static_cast<uint32_t>(at + utf8_length(text_[at]))};
 }
 
-void PieceWriter::refuse_length() {
-  fail(ErrorCode::invalid_argument, "text/tokenizer", "Tokenize the text in parts.",
-       "expected a normalised text of at most {} bytes, got more", AlignedText::kMaxRewrittenBytes);
+void PieceWriter::refuse_length() const {
+  fail(ErrorCode::unsupported, "text/tokenizer", "Use a tokenizer.json that you trust.",
+       "expected the normalizer to write at most {} bytes for a text of {}, got more", limit_,
+       from_.original_.size());
 }
 
 }  // namespace ostinato::text

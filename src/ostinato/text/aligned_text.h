@@ -39,9 +39,11 @@ class AlignedText {
   AlignedText(const AlignedText&) = delete;
   AlignedText& operator=(const AlignedText&) = delete;
 
-  static constexpr size_t kMaxBytes = size_t{1} << 28;
-  /// Rewriting can multiply the length; positions must still fit into 32 bits.
-  static constexpr size_t kMaxRewrittenBytes = size_t{1} << 30;
+  static constexpr size_t kMaxBytes = size_t{1} << 26;
+  /// Rewriting can multiply the length, but by no more than this: U+FDFA, the longest
+  /// decomposition there is, becomes 11 times as long and in byte characters 22 times. What grows
+  /// further comes from a hostile file.
+  static constexpr size_t kMaxGrowth = 32;
 
   std::string_view original() const { return original_; }
   const std::vector<Piece>& pieces() const { return pieces_; }
@@ -65,9 +67,9 @@ class AlignedText {
   friend class PieceWriter;
 
   std::string_view original_;
-  std::string buffer_;       // owns text_ once it was rewritten
-  std::string_view text_;    // original_ or buffer_
-  bool identical_ = true;    // text_ is still original_, and alignments_ is empty
+  std::string buffer_;                 // owns text_ once it was rewritten
+  std::string_view text_;              // original_ or buffer_
+  bool identical_ = true;              // text_ is still original_, and alignments_ is empty
   std::vector<ByteRange> alignments_;  // of each byte of text_
   std::vector<Piece> pieces_;
 };
@@ -78,7 +80,12 @@ class PieceWriter {
  public:
   PieceWriter(const AlignedText& from, const Piece& piece, std::string& text,
               std::vector<ByteRange>& alignments)
-      : from_(from), piece_(piece), at_(piece.begin), text_(text), alignments_(alignments) {}
+      : from_(from),
+        piece_(piece),
+        at_(piece.begin),
+        limit_(from.original_.size() * AlignedText::kMaxGrowth + 65536),
+        text_(text),
+        alignments_(alignments) {}
 
   /// Writes `c` for the next old code point.
   void put(char32_t c) {
@@ -87,8 +94,8 @@ class PieceWriter {
   }
   /// Writes `c` in addition; it belongs to the old code point before.
   void insert(char32_t c) {
-    write(c, at_ == piece_.begin ? ByteRange{piece_.origin, piece_.origin}
-                                 : from_.alignment(at_ - 1));
+    write(c,
+          at_ == piece_.begin ? ByteRange{piece_.origin, piece_.origin} : from_.alignment(at_ - 1));
   }
   /// Passes over the next old code point.
   void drop() { at_ += static_cast<uint32_t>(utf8_length(from_.text_[at_])); }
@@ -103,16 +110,17 @@ class PieceWriter {
  private:
   void write(char32_t c, ByteRange alignment) {
     const size_t before = text_.size();
-    if (before > AlignedText::kMaxRewrittenBytes) refuse_length();
+    if (before > limit_) refuse_length();
     append_utf8(text_, c);
     alignments_.insert(alignments_.end(), text_.size() - before, alignment);
   }
 
-  [[noreturn]] static void refuse_length();
+  [[noreturn]] void refuse_length() const;
 
   const AlignedText& from_;
   const Piece piece_;
   uint32_t at_;
+  const size_t limit_;  // of the whole text, in bytes
   std::string& text_;
   std::vector<ByteRange>& alignments_;
 };
@@ -132,8 +140,8 @@ void AlignedText::split(Splitter splitter) {
     for (const Cut& cut : cuts) {
       if (cut.begin >= cut.end) continue;
       const auto begin = static_cast<uint32_t>(piece.begin + cut.begin);
-      pieces.push_back({begin, static_cast<uint32_t>(piece.begin + cut.end),
-                        alignment(begin).begin, cut.token});
+      pieces.push_back(
+          {begin, static_cast<uint32_t>(piece.begin + cut.end), alignment(begin).begin, cut.token});
     }
   }
   pieces_ = std::move(pieces);

@@ -225,9 +225,9 @@ class Bpe : public Model {
     };
     for (size_t i = 0; i + 1 < symbols.size(); ++i) pairs.push_back(pair_at(i));
     while (!pairs.empty()) {
-      const auto best = std::min_element(
-          pairs.begin(), pairs.end(),
-          [](const Candidate& a, const Candidate& b) { return a.rank < b.rank; });
+      const auto best =
+          std::min_element(pairs.begin(), pairs.end(),
+                           [](const Candidate& a, const Candidate& b) { return a.rank < b.rank; });
       if (best->rank == kNone) return;
       const auto i = static_cast<size_t>(best - pairs.begin());
       symbols[i].id = best->merged;

@@ -89,9 +89,7 @@ std::string qwen3_content(std::span<const ChatMessage> messages, size_t i, size_
 
 uint64_t chat_template_fingerprint(std::string_view jinja) {
   uint64_t hash = 0xCBF29CE484222325;  // FNV-1a
-  const auto add = [&](char byte) {
-    hash = (hash ^ static_cast<uint8_t>(byte)) * 0x100000001B3;
-  };
+  const auto add = [&](char byte) { hash = (hash ^ static_cast<uint8_t>(byte)) * 0x100000001B3; };
   for (size_t at = 0; at < jinja.size();) {
     const size_t end = std::min(jinja.find('\n', at), jinja.size());
     const std::string_view line = trim(jinja.substr(at, end - at), " \t\r");
@@ -159,9 +157,9 @@ std::string ChatTemplate::render(std::span<const ChatMessage> messages,
       fail(ErrorCode::unsupported, kStage, kRemedy,
            "expected the role system, user or assistant in message {}, got '{}'", i, role);
     }
-    text += fmt::format(
-        "<|im_start|>{}\n{}<|im_end|>\n", role,
-        kind_ == Kind::qwen3 ? qwen3_content(messages, i, query) : messages[i].content);
+    text +=
+        fmt::format("<|im_start|>{}\n{}<|im_end|>\n", role,
+                    kind_ == Kind::qwen3 ? qwen3_content(messages, i, query) : messages[i].content);
   }
   if (options.add_generation_prompt) {
     text += "<|im_start|>assistant\n";

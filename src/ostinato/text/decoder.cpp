@@ -76,9 +76,9 @@ class WordPiece : public Decoder {
   /// Undoes the spaces that BERT puts before punctuation and into contractions, in this order.
   static void clean_up(std::string& token) {
     static constexpr std::pair<std::string_view, std::string_view> kReplacements[] = {
-        {" .", "."},     {" ?", "?"},   {" !", "!"},           {" ,", ","},
-        {" ' ", "'"},    {" n't", "n't"}, {" 'm", "'m"},       {" do not", " don't"},
-        {" 's", "'s"},   {" 've", "'ve"}, {" 're", "'re"},
+        {" .", "."},   {" ?", "?"},     {" !", "!"},     {" ,", ","},
+        {" ' ", "'"},  {" n't", "n't"}, {" 'm", "'m"},   {" do not", " don't"},
+        {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"},
     };
     for (const auto& [from, to] : kReplacements) replace_all(token, from, to);
   }
@@ -130,6 +130,9 @@ class ByteFallback : public Decoder {
     flush();
     tokens = std::move(out);
   }
+
+  /// A run of bytes that is UTF-8 so far may become one that is not.
+  bool looks_ahead(std::string_view token) const override { return byte_of(token).has_value(); }
 
  private:
   static std::optional<uint8_t> byte_of(std::string_view token) {
@@ -237,6 +240,11 @@ class DecoderSequence : public Decoder {
 
   void apply(std::vector<std::string>& tokens) const override {
     for (const auto& step : steps_) step->apply(tokens);
+  }
+
+  bool looks_ahead(std::string_view token) const override {
+    return std::any_of(steps_.begin(), steps_.end(),
+                       [&](const auto& step) { return step->looks_ahead(token); });
   }
 
  private:

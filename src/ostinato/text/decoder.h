@@ -15,6 +15,8 @@ class Decoder {
   virtual void apply(std::vector<std::string>& tokens) const = 0;
   /// Whether this is byte-level decoding and nothing else, which can be streamed byte by byte.
   virtual bool is_byte_level() const { return false; }
+  /// Whether the text of `token` can depend on the token after it.
+  virtual bool looks_ahead(std::string_view /*token*/) const { return false; }
 };
 
 /// The `decoder` section: BPEDecoder, ByteFallback, ByteLevel, Fuse, Metaspace, Replace, Sequence,

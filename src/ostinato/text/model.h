@@ -20,8 +20,8 @@ struct Token {
 /// What a model works in; reused from word to word, owned by one thread.
 struct ModelWorkspace {
   struct Symbol {
-    uint32_t id, length;       // bytes of the word; 0 once merged into the symbol before
-    int32_t previous, next;    // -1 at the ends
+    uint32_t id, length;     // bytes of the word; 0 once merged into the symbol before
+    int32_t previous, next;  // -1 at the ends
   };
   struct Candidate {
     uint32_t rank, position, merged;  // the pair that begins at a symbol, and what it becomes

@@ -38,9 +38,8 @@ namespace {
 template <typename Keep, typename Map>
 void map_code_points(AlignedText& text, Keep keep, Map map) {
   text.rewrite([&](std::string_view piece, PieceWriter& writer, const Piece&) {
-    for_each_code_point(piece, [&](char32_t c, size_t, size_t) {
-      keep(c) ? writer.put(map(c)) : writer.drop();
-    });
+    for_each_code_point(
+        piece, [&](char32_t c, size_t, size_t) { keep(c) ? writer.put(map(c)) : writer.drop(); });
   });
 }
 
@@ -97,7 +96,8 @@ class Lowercase : public Normalizer {
 class StripAccents : public Normalizer {
  public:
   void apply(AlignedText& text) const override {
-    map_code_points(text, [](char32_t c) { return !is_combining_mark(c); }, same);
+    map_code_points(
+        text, [](char32_t c) { return !is_combining_mark(c); }, same);
   }
 };
 
@@ -184,7 +184,8 @@ class BertNormalizer : public Normalizer {
     if (handle_chinese_chars_) space_ideographs(text);
     if (strip_accents_) {
       normalize(text, NormalForm::nfd);
-      map_code_points(text, [](char32_t c) { return !is_nonspacing_mark(c); }, same);
+      map_code_points(
+          text, [](char32_t c) { return !is_nonspacing_mark(c); }, same);
     }
     if (lowercase_) lowercase(text);
   }

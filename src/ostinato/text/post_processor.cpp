@@ -252,9 +252,9 @@ std::unique_ptr<PostProcessor> make(const std::string& type, JsonPart& part) {
   if (type == "RobertaProcessing") return std::make_unique<RobertaProcessing>(part);
   if (type == "Sequence") return std::make_unique<PostProcessorSequence>(part);
   if (type == "TemplateProcessing") return std::make_unique<TemplateProcessing>(part);
-  refuse_type(part.path(), type,
-              {"BertProcessing", "ByteLevel", "RobertaProcessing", "Sequence",
-               "TemplateProcessing"});
+  refuse_type(
+      part.path(), type,
+      {"BertProcessing", "ByteLevel", "RobertaProcessing", "Sequence", "TemplateProcessing"});
 }
 
 }  // namespace

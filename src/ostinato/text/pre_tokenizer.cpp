@@ -18,8 +18,7 @@ enum class Behavior { removed, isolated, merged_with_previous, merged_with_next,
 
 Behavior read_behavior(JsonPart& part) {
   return static_cast<Behavior>(part.choice(
-      "behavior",
-      {"Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous"}));
+      "behavior", {"Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous"}));
 }
 
 void cut_isolated(const std::vector<Segment>& segments, std::vector<Cut>& cuts) {
@@ -241,8 +240,8 @@ class Metaspace : public PreTokenizer {
       });
     }
     if (options_.split) {
-      split_at(text, [&](char32_t c) { return c == options_.replacement; },
-               Behavior::merged_with_next);
+      split_at(
+          text, [&](char32_t c) { return c == options_.replacement; }, Behavior::merged_with_next);
     }
   }
 

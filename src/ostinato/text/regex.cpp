@@ -73,9 +73,8 @@ RegexMatcher::RegexMatcher(const Regex& regex)
 }
 
 bool RegexMatcher::find(std::string_view text, size_t at, Segment& match) {
-  const int found =
-      pcre2_match(regex_.code_.get(), reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), at,
-                  PCRE2_NO_UTF_CHECK, data_.get(), context_.get());
+  const int found = pcre2_match(regex_.code_.get(), reinterpret_cast<PCRE2_SPTR>(text.data()),
+                                text.size(), at, PCRE2_NO_UTF_CHECK, data_.get(), context_.get());
   if (found == PCRE2_ERROR_NOMATCH) return false;
   if (found < 0) {
     fail(ErrorCode::unsupported, regex_.part_,

@@ -20,7 +20,8 @@ struct Segment {
 
 /// A regular expression of a `tokenizer.json`. Those are written for Oniguruma, with Unicode
 /// classes; where PCRE2 reads the same characters otherwise, they are translated, and what has no
-/// translation is refused. Immutable: threads may share one.
+/// translation is refused. Letters that came to Unicode after PCRE2's tables (version 14 in 10.42)
+/// are no letters yet. Immutable: threads may share one.
 class Regex {
  public:
   /// @param pattern Oniguruma (Ruby) syntax

@@ -28,7 +28,7 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 6> kPosixBra
 
 /// Properties that are no scripts; general categories (one or two letters) are not listed.
 constexpr std::array<std::string_view, 9> kBinaryProperties{
-    "Any",   "Alphabetic", "Alpha",      "Lowercase",  "Lower",
+    "Any",   "Alphabetic", "Alpha",       "Lowercase",  "Lower",
     "Upper", "Uppercase",  "Ideographic", "White_Space"};
 
 class Translator {
@@ -92,12 +92,20 @@ class Translator {
       case 'h': emit_set(kHexSet, false, in_bracket); break;
       case 'H': emit_set(kHexSet, true, in_bracket); break;
       case 'v': out_ += "\\x0b"; break;
-      case 't': case 'n': case 'r': case 'f': case 'a': case 'e':
+      case 't':
+      case 'n':
+      case 'r':
+      case 'f':
+      case 'a':
+      case 'e':
         out_ += '\\';
         out_ += c;
         break;
-      case 'b': case 'B': word_boundary(c == 'B', in_bracket); break;
-      case 'A': case 'z': case 'Z':
+      case 'b':
+      case 'B': word_boundary(c == 'B', in_bracket); break;
+      case 'A':
+      case 'z':
+      case 'Z':
         if (in_bracket) refuse("an anchor within brackets");
         out_ += '\\';
         out_ += c;
@@ -151,7 +159,8 @@ class Translator {
     if (end == begin || end - begin > 6 || !closed || (digits == 4 && end - begin != 4)) {
       refuse("a malformed hexadecimal escape");
     }
-    const unsigned long value = std::stoul(std::string(in_.substr(begin, end - begin)), nullptr, 16);
+    const unsigned long value =
+        std::stoul(std::string(in_.substr(begin, end - begin)), nullptr, 16);
     // Oniguruma takes \x80 to \xFF for bytes of UTF-8, not for code points.
     if (digits == 2 && !braced && value > 0x7F) refuse("a byte escape above \\x7F");
     out_ += fmt::format("\\x{{{:x}}}", value);

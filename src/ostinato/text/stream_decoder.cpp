@@ -1,5 +1,6 @@
 #include "ostinato/text/stream_decoder.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "ostinato/text/tokenizer_parts.h"
@@ -34,29 +35,33 @@ std::string StreamDecoder::push_bytes(int64_t id) {
 }
 
 std::string StreamDecoder::push_window(int64_t id) {
-  if (!tokenizer_.parts_->decodable(id, unknown_)) return {};
+  const auto token = tokenizer_.parts_->decodable(id, unknown_);
+  if (!token) return {};
   window_.push_back(id);
-  const auto decode = [&](size_t count) {
-    return tokenizer_.decode(std::span(window_).first(count), skip_special_tokens_);
-  };
-  const std::string before = decode(shown_);
-  std::string text = decode(window_.size());
+  const auto& decoder = tokenizer_.parts_->decoder;
+  if (decoder && decoder->looks_ahead(*token)) return {};
+  std::string text = hidden_text();
   // A text that ends in U+FFFD may be the beginning of a code point.
-  if (text.size() <= before.size() || text.ends_with("\xEF\xBF\xBD")) return {};
-  text.erase(0, before.size());
+  if (text.empty() || text.ends_with("\xEF\xBF\xBD")) return {};
   window_.erase(window_.begin(), window_.begin() + static_cast<std::ptrdiff_t>(shown_));
   shown_ = window_.size();
+  return text;
+}
+
+std::string StreamDecoder::hidden_text() const {
+  const auto shown = std::span(window_).first(shown_);
+  const std::string before = tokenizer_.decode(shown, skip_special_tokens_);
+  std::string text = tokenizer_.decode(window_, skip_special_tokens_);
+  const auto same = std::mismatch(text.begin(), text.end(), before.begin(), before.end()).first;
+  text.erase(text.begin(), same);
+  while (!text.empty() && is_continuation(text.front())) text.erase(0, 1);
   return text;
 }
 
 std::string StreamDecoder::finish() {
   std::string text = replace_invalid_utf8(bytes_);
   bytes_.clear();
-  if (shown_ < window_.size()) {
-    const auto shown = std::span(window_).first(shown_);
-    const std::string before = tokenizer_.decode(shown, skip_special_tokens_);
-    text += tokenizer_.decode(window_, skip_special_tokens_).substr(before.size());
-  }
+  if (shown_ < window_.size()) text += hidden_text();
   window_.clear();
   shown_ = 0;
   return text;

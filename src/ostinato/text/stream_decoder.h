@@ -25,6 +25,7 @@ class StreamDecoder {
  private:
   std::string push_bytes(int64_t id);
   std::string push_window(int64_t id);
+  std::string hidden_text() const;  // of the window, what is not out yet
 
   Tokenizer tokenizer_;
   bool skip_special_tokens_;

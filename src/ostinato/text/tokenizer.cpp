@@ -41,15 +41,15 @@ Tokenizer Tokenizer::from_json(std::string_view json) {
 
 Encoding Tokenizer::encode(std::string_view text, const EncodeOptions& options) const {
   std::vector<Encoding> encodings;
-  encodings.push_back(parts_->tokenize(text, 0, options));
+  encodings.push_back(parts_->tokenize(text, 0));
   return parts_->finish(std::move(encodings), options);
 }
 
 Encoding Tokenizer::encode_pair(std::string_view first, std::string_view second,
                                 const EncodeOptions& options) const {
   std::vector<Encoding> encodings;
-  encodings.push_back(parts_->tokenize(first, 0, options));
-  encodings.push_back(parts_->tokenize(second, 1, options));
+  encodings.push_back(parts_->tokenize(first, 0));
+  encodings.push_back(parts_->tokenize(second, 1));
   return parts_->finish(std::move(encodings), options);
 }
 

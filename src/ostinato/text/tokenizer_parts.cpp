@@ -13,8 +13,10 @@ namespace {
 std::unique_ptr<Model> make_model(const Json& section, TokenizerFile& file) {
   JsonPart part(section, "model");
   // Files from before the field existed tell the model by its other fields.
-  const std::string type = part.optional_text("type").value_or(
-      part.find("max_input_chars_per_word") ? "WordPiece" : file.has_merges ? "BPE" : "");
+  const std::string type =
+      part.optional_text("type").value_or(part.find("max_input_chars_per_word") ? "WordPiece"
+                                          : file.has_merges                     ? "BPE"
+                                                                                : "");
   if (type != "BPE" && type != "WordPiece") refuse_type("model", type, {"BPE", "WordPiece"});
   if (!file.has_vocabulary) part.refuse("vocab", "an object", part.require("vocab"));
   part.find("vocab");
@@ -93,63 +95,32 @@ Tokenizer::Parts::Parts(std::string_view json) {
   part.finish();
 }
 
-Encoding Tokenizer::Parts::tokenize(std::string_view raw, size_t sequence,
-                                    const EncodeOptions& options) const {
+Encoding Tokenizer::Parts::tokenize(std::string_view raw, int64_t sequence) const {
   const std::string valid = is_valid_utf8(raw) ? std::string() : replace_invalid_utf8(raw);
   AlignedText text(valid.empty() ? raw : std::string_view(valid));
   added->extract(text, normalizer.get());
   if (pre_tokenizer) pre_tokenizer->apply(text);
 
-  std::vector<Token> tokens;
-  std::vector<size_t> ends;  // of each piece's tokens
-  tokenize_words(text, sequence, options, tokens, ends);
-
   Encoding encoding;
   const CodePointPositions positions(text.original());
-  size_t next = 0;
-  // Truncation to the left has no tokens for the first pieces, to the right none for the last.
-  for (size_t i = 0; i < ends.size(); ++i) {
-    const Piece& piece = text.pieces()[i];
-    for (; next < ends[i]; ++next) {
-      const Token& token = tokens[next];
+  ModelWorkspace workspace;
+  std::vector<Token> tokens;
+  for (const Piece& piece : text.pieces()) {
+    tokens.clear();
+    if (piece.token >= 0) {
+      tokens.push_back({static_cast<uint32_t>(piece.token), 0, piece.end - piece.begin});
+    } else {
+      model->tokenize(text.text(piece), workspace, tokens);
+    }
+    for (const Token& token : tokens) {
       const std::string_view content =
           piece.token >= 0 ? text.text(piece) : *model->vocabulary().token(token.id);
       encoding.append(token.id, std::string(content),
                       positions.convert(origin_of(text, piece, token)), false);
     }
   }
-  std::fill(encoding.type_ids.begin(), encoding.type_ids.end(), static_cast<int64_t>(sequence));
+  std::fill(encoding.type_ids.begin(), encoding.type_ids.end(), sequence);
   return encoding;
-}
-
-void Tokenizer::Parts::tokenize_words(const AlignedText& text, size_t sequence,
-                                      const EncodeOptions& options, std::vector<Token>& tokens,
-                                      std::vector<size_t>& ends) const {
-  const auto& pieces = text.pieces();
-  // Whole words that truncation would drop anyway are not tokenized; how long a text is counts
-  // when two are truncated together, so this is part of the result.
-  const bool limited =
-      options.truncate && truncation &&
-      (truncation->strategy != Truncation::Strategy::only_second || sequence != 0);
-  const bool from_left = !limited || truncation->direction == Direction::right;
-  ModelWorkspace workspace;
-  for (const Piece& piece : pieces) {
-    if (piece.token >= 0) {
-      tokens.push_back({static_cast<uint32_t>(piece.token), 0, piece.end - piece.begin});
-    } else {
-      model->tokenize(text.text(piece), workspace, tokens);
-    }
-    ends.push_back(tokens.size());
-    if (limited && from_left && piece.token < 0 && tokens.size() >= truncation->max_length) return;
-  }
-  if (from_left) return;
-  for (size_t i = pieces.size(); i-- > 0;) {
-    const size_t begin = i == 0 ? 0 : ends[i - 1];
-    if (pieces[i].token >= 0 || tokens.size() - begin < truncation->max_length) continue;
-    tokens.erase(tokens.begin(), tokens.begin() + static_cast<std::ptrdiff_t>(begin));
-    for (size_t& end : ends) end -= std::min(end, begin);
-    return;
-  }
 }
 
 Encoding Tokenizer::Parts::finish(std::vector<Encoding> encodings,

@@ -51,7 +51,7 @@ struct Tokenizer::Parts {
   explicit Parts(std::string_view json);
 
   /// Tokenizes one text, the `sequence`th of a pair, without special tokens.
-  Encoding tokenize(std::string_view text, size_t sequence, const EncodeOptions& options) const;
+  Encoding tokenize(std::string_view text, int64_t sequence) const;
   /// Truncates, adds special tokens, joins and pads.
   Encoding finish(std::vector<Encoding> encodings, const EncodeOptions& options) const;
 
@@ -71,11 +71,6 @@ struct Tokenizer::Parts {
   std::unique_ptr<AddedTokens> added;
   std::optional<Truncation> truncation;
   std::optional<Padding> padding;
-
- private:
-  struct WordTokens;
-  void tokenize_words(const AlignedText& text, size_t sequence, const EncodeOptions& options,
-                      std::vector<Token>& tokens, std::vector<size_t>& ends) const;
 };
 
 }  // namespace ostinato::text

@@ -8,11 +8,11 @@ namespace ostinato::text {
 Truncation::Truncation(const Json& section) {
   JsonPart part(section, "truncation");
   if (part.find("direction")) {
-    direction = part.choice("direction", {"Right", "Left"}) == 0 ? Direction::right
-                                                                 : Direction::left;
+    direction =
+        part.choice("direction", {"Right", "Left"}) == 0 ? Direction::right : Direction::left;
   }
-  strategy = static_cast<Strategy>(
-      part.choice("strategy", {"LongestFirst", "OnlyFirst", "OnlySecond"}));
+  strategy =
+      static_cast<Strategy>(part.choice("strategy", {"LongestFirst", "OnlyFirst", "OnlySecond"}));
   max_length = part.count("max_length");
   part.count("stride");  // of the overflowing parts, which are dropped
   part.finish();
@@ -71,8 +71,7 @@ Padding::Padding(const Json& section) {
   } else {
     part.choice("strategy", {"BatchLongest"});
   }
-  direction =
-      part.choice("direction", {"Right", "Left"}) == 0 ? Direction::right : Direction::left;
+  direction = part.choice("direction", {"Right", "Left"}) == 0 ? Direction::right : Direction::left;
   if (part.find("pad_to_multiple_of")) multiple_of = part.count("pad_to_multiple_of");
   if (multiple_of > kMaxLength) {
     part.refuse("pad_to_multiple_of", fmt::format("at most {}", kMaxLength),

@@ -50,8 +50,8 @@ struct Decomposed {
 };
 
 std::vector<Decomposed> decompose(const std::vector<char32_t>& text, bool compatibility) {
-  const auto options = static_cast<utf8proc_option_t>(
-      UTF8PROC_DECOMPOSE | (compatibility ? UTF8PROC_COMPAT : 0));
+  const auto options =
+      static_cast<utf8proc_option_t>(UTF8PROC_DECOMPOSE | (compatibility ? UTF8PROC_COMPAT : 0));
   std::vector<Decomposed> out;
   out.reserve(text.size());
   std::array<utf8proc_int32_t, 32> parts;  // the longest decomposition, U+FDFA's, has 18
@@ -88,8 +88,8 @@ std::vector<Decomposed> decompose(const std::vector<char32_t>& text, bool compat
 
 bool is_white_space(char32_t c) {
   return (c >= 0x09 && c <= 0x0D) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 ||
-         (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F ||
-         c == 0x205F || c == 0x3000;
+         (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F ||
+         c == 0x3000;
 }
 
 bool is_numeric(char32_t c) {
@@ -157,13 +157,13 @@ bool is_stable(char32_t c, NormalForm form) {
   if (c < 0x80) return true;
   if (c >= 0x4E00 && c <= 0x9FFF) return true;  // CJK unified ideographs
   if (form != NormalForm::nfc) return false;
-  return c < 0x300 ||                        // Latin without combining marks
-         (c >= 0x400 && c <= 0x482) ||       // Cyrillic likewise
-         (c >= 0x2010 && c <= 0x2027) ||     // dashes, quotation marks
-         (c >= 0x3001 && c <= 0x3029) ||     // CJK punctuation
-         (c >= 0xAC00 && c <= 0xD7A3) ||     // Hangul syllables
-         (c >= 0xFF01 && c <= 0xFF60) ||     // full width forms
-         (c >= 0x1F300 && c <= 0x1FAFF);     // pictographs
+  return c < 0x300 ||                     // Latin without combining marks
+         (c >= 0x400 && c <= 0x482) ||    // Cyrillic likewise
+         (c >= 0x2010 && c <= 0x2027) ||  // dashes, quotation marks
+         (c >= 0x3001 && c <= 0x3029) ||  // CJK punctuation
+         (c >= 0xAC00 && c <= 0xD7A3) ||  // Hangul syllables
+         (c >= 0xFF01 && c <= 0xFF60) ||  // full width forms
+         (c >= 0x1F300 && c <= 0x1FAFF);  // pictographs
 }
 
 std::vector<NormalizedCodePoint> normalize(const std::vector<char32_t>& text, NormalForm form) {

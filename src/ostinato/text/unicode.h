@@ -7,7 +7,8 @@ namespace ostinato::text {
 
 /// Character classes as the `tokenizers` library draws them, which is what vocabularies were made
 /// with. utf8proc knows more of Unicode than the tables that `tokenizers` uses for some of them;
-/// where that changes ids, `unicode.cpp` follows `tokenizers`.
+/// where that changes ids, `unicode.cpp` follows `tokenizers`. Of code points that Unicode assigned
+/// after utf8proc's version, 15, nothing is known.
 
 bool is_white_space(char32_t c);        ///< Rust's char::is_whitespace: the property White_Space
 bool is_numeric(char32_t c);            ///< Rust's char::is_numeric: Nd, Nl, No

@@ -41,7 +41,7 @@ class Vocabulary {
 
   std::string texts_;
   std::vector<Entry> entries_;
-  std::vector<Slot> slots_;       // open addressing, a power of two
+  std::vector<Slot> slots_;      // open addressing, a power of two
   std::vector<uint32_t> by_id_;  // as in Slot::entry
 };
 
