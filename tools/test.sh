@@ -27,8 +27,9 @@ for target in build/fuzz/tests/fuzz/fuzz_*; do
   name="$(basename "$target")"
   mkdir -p "build/fuzz/corpus/$name"
   echo "$name"
+  seeds="tests/fuzz/seeds/$name"
   "$target" -max_total_time="$fuzz_seconds" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
-    "build/fuzz/corpus/$name" 2>&1 | tail -n 4
+    "build/fuzz/corpus/$name" $([[ -d $seeds ]] && echo "$seeds") 2>&1 | tail -n 4
 done
 
 step unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
