@@ -94,8 +94,9 @@ int pthread_rwlock_wrlock(pthread_rwlock_t* lock) {
     return __real_##mangled(node, name);                                                      \
   }
 
-OSTINATO_COUNT_LOOK_UP(const ostinato::ir::Attribute*,
-                       _ZNK8ostinato2ir4Node9attributeESt17basic_string_viewIcSt11char_traitsIcEE)
+OSTINATO_COUNT_LOOK_UP(
+    const ostinato::ir::Attribute*,
+    _ZNK8ostinato2ir4Node9attributeB5cxx11ESt17basic_string_viewIcSt11char_traitsIcEE)
 OSTINATO_COUNT_LOOK_UP(bool, _ZNK8ostinato2ir4Node4flagESt17basic_string_viewIcSt11char_traitsIcEE)
 OSTINATO_COUNT_LOOK_UP(int64_t,
                        _ZNK8ostinato2ir4Node7integerESt17basic_string_viewIcSt11char_traitsIcEE)

@@ -374,7 +374,10 @@ class DimParser {
   Dim symbol_or_call(int depth) {
     peek();
     const size_t start = at_;
-    while (std::isalnum(static_cast<unsigned char>(peek())) || peek() == '_') ++at_;
+    while (at_ < text_.size() &&
+           (std::isalnum(static_cast<unsigned char>(text_[at_])) || text_[at_] == '_')) {
+      ++at_;
+    }
     const std::string_view word = text_.substr(start, at_ - start);
     if (word.empty()) reject();
     if (!accept('(')) return Dim::symbol(std::string(word));

@@ -30,6 +30,16 @@ const T& get(const Node& node, std::string_view name) {
        "attribute '{}' is of another kind: {}", name, to_string(value));
 }
 
+/// Whatever a row's rule lets through, sizes are not negative and their product fits in 64 bits.
+void check_sizes(const OpRow& op, const ValueType& type) {
+  for (const Dim& dim : type.shape) {
+    if (!dim.is_constant() || dim.value() >= 0) continue;
+    fail(ErrorCode::invalid_argument, fmt::format("ops/{}", op.name), "Check the shapes.",
+         "expected sizes of at least zero, got {}", to_string(type.shape));
+  }
+  numel(type.shape);  // throws when it does not fit
+}
+
 }  // namespace
 
 void check_operands(const OpRow& op, std::span<Value* const> operands) {
@@ -211,6 +221,7 @@ Node* Graph::insert_node(const Node* before, const OpRow& op, std::vector<Value*
   }
   check_attributes(op, node->attributes);
   std::vector<ValueType> types = op.infer(*node);  // may throw: nothing is linked yet
+  for (const ValueType& type : types) check_sizes(op, type);
   const auto where = before == nullptr ? nodes_.end() : before->position;
   node->position = nodes_.insert(where, std::move(owned));
   for (size_t i = 0; i < node->operands.size(); ++i) {

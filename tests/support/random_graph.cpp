@@ -1,0 +1,423 @@
+#include "support/random_graph.h"
+
+#include <algorithm>
+#include <map>
+#include <random>
+
+#include "ostinato/base/dtype.h"
+#include "ostinato/base/error.h"
+#include "ostinato/ir/builder.h"
+
+namespace ostinato {
+
+namespace {
+
+using ir::Attribute;
+using ir::AttrKind;
+using ir::Dim;
+using ir::Graph;
+using ir::Node;
+using ir::OperandKind;
+using ir::OpRow;
+using ir::Shape;
+using ir::Value;
+using ir::ValueType;
+
+/// The standard's distributions differ between libraries; this one does not.
+class Random {
+ public:
+  explicit Random(uint32_t seed) : engine_(seed) {}
+
+  /// In [low, high].
+  int64_t operator()(int64_t low, int64_t high) {
+    return low + static_cast<int64_t>(engine_() % static_cast<uint64_t>(high - low + 1));
+  }
+  bool chance(int percent) { return (*this)(1, 100) <= percent; }
+
+  template <typename T>
+  const T& pick(const std::vector<T>& from) {
+    return from[static_cast<size_t>((*this)(0, static_cast<int64_t>(from.size()) - 1))];
+  }
+
+ private:
+  std::mt19937_64 engine_;
+};
+
+Tensor random_tensor(Random& random, DType dtype, std::vector<int64_t> shape) {
+  Tensor tensor = Tensor::empty(dtype, std::move(shape));
+  dispatch(dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    for (int64_t i = 0; i < tensor.numel(); ++i) {
+      if constexpr (is_floating_v<T>) {
+        tensor.as<T>()[i] = from_float<T>(static_cast<float>(random(-16, 16)) / 8.0f);
+      } else {
+        tensor.as<T>()[i] = static_cast<T>(random(0, 1));
+      }
+    }
+  });
+  return tensor;
+}
+
+ValueType substitute(ValueType type, const ir::Bindings& bindings) {
+  for (Dim& dim : type.shape) dim = dim.substitute(bindings);
+  return type;
+}
+
+/// Whether a call that is right for symbols is right for the sizes that they will be given: a view
+/// of s0 elements as 8 is for one size only.
+bool holds(const Node& node) {
+  for (const ir::Bindings& bindings : random_bindings()) {
+    Node twin;
+    twin.op = node.op;
+    std::list<Value> values;
+    const auto clone = [&](const Value* value) -> Value* {
+      if (value == nullptr) return nullptr;
+      values.push_back({});
+      values.back().type = substitute(value->type, bindings);
+      return &values.back();
+    };
+    for (const Value* operand : node.operands) twin.operands.push_back(clone(operand));
+    for (const Attribute& attribute : node.attributes) {
+      twin.attributes.push_back(attribute);
+      if (auto* dim = std::get_if<Dim>(&twin.attributes.back())) *dim = dim->substitute(bindings);
+      if (auto* dims = std::get_if<Shape>(&twin.attributes.back())) {
+        for (Dim& dim : *dims) dim = dim.substitute(bindings);
+      }
+    }
+    try {
+      const std::vector<ValueType> types = node.op->infer(twin);
+      for (size_t i = 0; i < types.size(); ++i) {
+        if (types[i] != substitute(node.results[i]->type, bindings)) return false;
+      }
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::invalid_argument) throw;
+      return false;
+    }
+  }
+  return true;
+}
+
+class Generator {
+ public:
+  Generator(const ir::OpTable& table, uint32_t seed, const RandomGraphOptions& options)
+      : random_(seed), options_(options), builder_(graph_, table) {
+    for (const OpRow* row : table.rows()) {
+      if (!options_.use || options_.use(*row)) rows_.push_back(row);
+    }
+  }
+
+  Graph run() {
+    graph_.name = "random";
+    const int64_t leaves = random_(2, 4);
+    for (int64_t i = 0; i < leaves; ++i) new_leaf({random_dtype(), random_shape()});
+    for (size_t tries = 0; graph_.nodes().size() < options_.nodes && tries < 400 * options_.nodes;
+         ++tries) {
+      call(*random_.pick(rows_));
+    }
+    add_outputs();
+    return std::move(graph_);
+  }
+
+ private:
+  DType random_dtype() {
+    static const std::vector<DType> kDTypes = {
+        DType::float32, DType::float32, DType::float32, DType::float32, DType::bfloat16,
+        DType::float16, DType::int64,   DType::int32,   DType::uint8,   DType::boolean};
+    return random_.pick(kDTypes);
+  }
+
+  Dim random_size() {
+    if (options_.symbolic && random_.chance(40)) {
+      return Dim::symbol(random_.chance(50) ? "s0" : "s1");
+    }
+    return random_.chance(5) ? 0 : random_(1, 4);
+  }
+
+  Shape random_shape() {
+    Shape shape(static_cast<size_t>(random_(0, 4)));
+    for (Dim& dim : shape) dim = random_size();
+    return shape;
+  }
+
+  int64_t elements(const Shape& shape) const { return numel(shape).evaluate(random_bindings()[0]); }
+
+  bool fits(const ValueType& type) const {
+    try {
+      return elements(type.shape) <= options_.elements;
+    } catch (const Error&) {
+      return false;
+    }
+  }
+
+  Value* new_leaf(ValueType type) {
+    const bool concrete = std::all_of(type.shape.begin(), type.shape.end(),
+                                      [](const Dim& dim) { return dim.is_constant(); });
+    Value* leaf;
+    if (concrete && random_.chance(40)) {
+      Tensor data = random_tensor(random_, type.dtype, to_integers(type.shape));
+      const bool named = random_.chance(50);
+      leaf = builder_.constant(std::move(data),
+                               named ? fmt::format("weight.{}", graph_.value_count()) : "");
+    } else {
+      leaf = graph_.add_input(fmt::format("input.{}", graph_.value_count()), std::move(type));
+    }
+    values_.push_back(leaf);
+    return leaf;
+  }
+
+  /// A value of that type, made if there is none.
+  Value* of_type(const ValueType& type) {
+    std::vector<Value*> fitting;
+    for (Value* value : values_) {
+      if (value->type == type) fitting.push_back(value);
+    }
+    return fitting.empty() || random_.chance(20) ? new_leaf(type) : random_.pick(fitting);
+  }
+
+  /// A value of any shape with so many dims, of a dtype that most rows take.
+  Value* of_rank(size_t rank) {
+    std::vector<Value*> fitting;
+    for (Value* value : values_) {
+      if (value->rank() == rank && is_floating(value->dtype())) fitting.push_back(value);
+    }
+    if (!fitting.empty() && random_.chance(80)) return random_.pick(fitting);
+    ValueType type{DType::float32, Shape(rank)};
+    for (Dim& dim : type.shape) dim = random_size();
+    return fits(type) ? new_leaf(type) : nullptr;
+  }
+
+  void call(const OpRow& row) {
+    std::vector<Value*> operands;
+    if (!made_operands(row, operands)) operands = drawn_operands(row);
+    std::vector<Attribute> attributes;
+    for (const ir::AttrSpec& spec : row.attributes) {
+      const bool fall_back = spec.fallback && random_.chance(60);
+      attributes.push_back(fall_back ? *spec.fallback : attribute(spec, operands));
+    }
+    if (std::find(operands.begin(), operands.end(), nullptr) != operands.end() &&
+        row.operands.front().kind == OperandKind::tensor && operands.front() == nullptr) {
+      return;
+    }
+    Node* node = nullptr;
+    try {
+      node = graph_.insert_node(nullptr, row, operands, std::move(attributes));
+    } catch (const Error& error) {
+      // What does not fit is drawn again; a rule that fails in any other way is a defect.
+      if (error.code() == ErrorCode::invalid_argument) return;
+      throw;
+    }
+    const bool small = std::all_of(node->results.begin(), node->results.end(),
+                                   [this](const Value* value) { return fits(value->type); });
+    if (!small || !holds(*node)) {
+      graph_.erase(node);
+      return;
+    }
+    if (random_.chance(30)) node->source = fmt::format("model.layer \"{}\"", random_(0, 9));
+    if (row.traits.mutates >= 0) {
+      forget_state(node->operands[static_cast<size_t>(row.traits.mutates)]);
+    }
+    values_.insert(values_.end(), node->results.begin(), node->results.end());
+    if (row.traits.view) {
+      for (Value* result : node->results) views_.emplace(result, node->operands[0]);
+    }
+  }
+
+  /// After an overwrite nothing may read the state as it was, nor a view of it.
+  void forget_state(const Value* old_value) {
+    std::erase_if(values_, [&](const Value* value) {
+      while (value != old_value && views_.contains(value)) value = views_.at(value);
+      return value == old_value;
+    });
+  }
+
+  /// Operands for the rows that are hardly ever hit by chance; false for all others.
+  bool made_operands(const OpRow& row, std::vector<Value*>& operands);
+
+  std::vector<Value*> drawn_operands(const OpRow& row) {
+    std::vector<Value*> operands;
+    const auto draw = [&](OperandKind kind) -> Value* {
+      const bool optional = kind == OperandKind::optional || kind == OperandKind::optional_list;
+      if (optional && random_.chance(50)) return nullptr;
+      if (!operands.empty() && operands[0] != nullptr && random_.chance(50)) {
+        return of_type(operands[0]->type);
+      }
+      return random_.chance(10) ? new_leaf({random_dtype(), random_shape()})
+                                : random_.pick(values_);
+    };
+    for (const ir::OperandSpec& spec : row.operands) {
+      const bool list = spec.kind == OperandKind::list || spec.kind == OperandKind::optional_list;
+      const int64_t count = list ? random_(1, 3) : 1;
+      for (int64_t i = 0; i < count; ++i) operands.push_back(draw(spec.kind));
+    }
+    return operands;
+  }
+
+  Attribute attribute(const ir::AttrSpec& spec, const std::vector<Value*>& operands) {
+    static const std::vector<double> kReals = {0.0, -0.0, 1.0, -1.0, 0.5, 2.0, 1e-5};
+    static const std::vector<std::string> kWords = {"none", "tanh", "floor", "trunc",    "gelu",
+                                                    "relu", "silu", "sum",   "gelu_tanh"};
+    const Value* first = operands.empty() ? nullptr : operands[0];
+    const int64_t rank = first == nullptr ? 2 : static_cast<int64_t>(first->rank());
+    switch (spec.kind) {
+      case AttrKind::boolean: return random_.chance(50);
+      case AttrKind::integer: return Dim(random_(-rank - 1, std::max<int64_t>(rank, 2)));
+      case AttrKind::real: return random_.pick(kReals);
+      case AttrKind::scalar:
+        if (random_.chance(50)) return random_.pick(kReals);
+        return random_.chance(20) ? Attribute(random_.chance(50)) : Attribute(Dim(random_(-2, 2)));
+      case AttrKind::string: return random_.pick(kWords);
+      case AttrKind::dtype: return random_dtype();
+      case AttrKind::integers: return integers(first, rank);
+    }
+    return {};
+  }
+
+  /// Sizes to view or expand to, dims to permute or to sum over, or any small integers.
+  Shape integers(const Value* first, int64_t rank) {
+    Shape result;
+    switch (random_(0, 4)) {
+      case 0:
+        for (int64_t i = 0; i < rank; ++i) result.emplace_back(i);
+        for (size_t i = result.size(); i > 1; --i) {
+          std::swap(result[i - 1], result[static_cast<size_t>(random_(0, int64_t(i) - 1))]);
+        }
+        break;
+      case 1:
+        if (first != nullptr) result = first->shape();
+        if (random_.chance(50)) result.insert(result.begin(), random_size());
+        for (Dim& dim : result) {
+          if (dim.is(1) && random_.chance(50)) dim = random_size();
+        }
+        break;
+      case 2:  // two neighbouring dims become one, or one of size one more
+        if (first != nullptr) result = first->shape();
+        if (result.size() > 1 && random_.chance(70)) {
+          const auto at = random_(0, int64_t(result.size()) - 2);
+          result[size_t(at)] = result[size_t(at)] * result[size_t(at) + 1];
+          result.erase(result.begin() + at + 1);
+        } else {
+          result.insert(result.begin() + random_(0, int64_t(result.size())), Dim(1));
+        }
+        break;
+      case 3:
+        for (int64_t i = random_(0, rank); i > 0; --i) result.emplace_back(random_(-rank, rank));
+        break;
+      default:
+        for (int64_t i = random_(0, 4); i > 0; --i) result.push_back(random_size());
+    }
+    return result;
+  }
+
+  void add_outputs() {
+    // Whatever nobody reads, and something that is read.
+    size_t count = 0;
+    for (Value* value : values_) {
+      if (value->producer == nullptr || (graph_.is_used(value) && !random_.chance(10))) continue;
+      graph_.add_output(fmt::format("output.{}", count++), value);
+    }
+    if (count == 0) graph_.add_output("output", values_.back());
+  }
+
+  Random random_;
+  const RandomGraphOptions& options_;
+  Graph graph_;
+  ir::Builder builder_;
+  std::vector<const OpRow*> rows_;
+  std::vector<Value*> values_;                  // that a new call may read
+  std::map<const Value*, const Value*> views_;  // of what
+};
+
+bool Generator::made_operands(const OpRow& row, std::vector<Value*>& operands) {
+  const std::string_view name = row.name;
+  const auto optional = [&](ValueType type) {
+    return random_.chance(60) ? of_type(type) : nullptr;
+  };
+  const auto position = [&] { return of_type({DType::int64, {}}); };
+  if (name == "aten.mm" || name == "aten.bmm" || name == "aten.matmul") {
+    Value* self = of_rank(name == "aten.bmm" ? 3 : 2);
+    if (self == nullptr) return false;
+    Shape other = self->shape();
+    other[other.size() - 2] = other.back();
+    other.back() = random_size();
+    operands = {self, of_type({self->dtype(), other})};
+  } else if (name == "aten.addmm") {
+    Value* first = of_rank(2);
+    if (first == nullptr) return false;
+    const Dim columns = random_(1, 4);
+    operands = {of_type({first->dtype(), {columns}}), first,
+                of_type({first->dtype(), {first->shape()[1], columns}})};
+  } else if (name == "aten.linear" || name == "linear") {
+    Value* input = of_rank(static_cast<size_t>(random_(2, 3)));
+    if (input == nullptr) return false;
+    const Dim columns = random_(1, 4);
+    Shape result = input->shape();
+    operands = {input, of_type({input->dtype(), {columns, result.back()}}),
+                optional({input->dtype(), {columns}})};
+    result.back() = columns;
+    if (name == "linear") operands.push_back(optional({input->dtype(), result}));
+  } else if (name == "layer_norm" || name == "rms_norm" || name == "add_rms_norm") {
+    Value* self = of_rank(static_cast<size_t>(random_(1, 3)));
+    if (self == nullptr) return false;
+    const ValueType weight{self->dtype(), {self->shape().back()}};
+    operands = {self};
+    if (name == "add_rms_norm") operands.push_back(of_type(self->type));
+    operands.push_back(optional(weight));
+    if (name == "layer_norm") operands.push_back(optional(weight));
+  } else if (name == "aten.embedding" || name == "aten.index_select") {
+    const ValueType indices{DType::int64, {random_size()}};
+    operands = {of_type({DType::float32, {random_(2, 4), random_(1, 4)}}), of_type(indices)};
+  } else if (name == "attention" || name == "aten.scaled_dot_product_attention") {
+    const Dim batch = random_size(), head = random_(1, 4), queries = random_size();
+    const Dim keys = random_size();
+    const Shape key{batch, Dim(2), keys, head};
+    operands = {of_type({DType::float32, {batch, Dim(2), queries, head}}),
+                of_type({DType::float32, key}), of_type({DType::float32, key}),
+                optional({DType::boolean, {queries, keys}})};
+    if (name == "attention") operands.push_back(random_.chance(20) ? position() : nullptr);
+  } else if (row.traits.mutates >= 0) {
+    // cache_update(cache, value, position), on a state or what is left of one.
+    std::vector<Value*> states;
+    for (Value* value : values_) {
+      const Node* producer = value->producer;
+      const bool left = producer != nullptr && producer->op->traits.mutates >= 0;
+      if (value->kind == ir::ValueKind::state || left) states.push_back(value);
+    }
+    if (states.empty() || random_.chance(20)) {
+      const ValueType type{DType::float32, {1, random_(1, 2), random_(2, 6), random_(1, 4)}};
+      states = {graph_.add_state(fmt::format("state.{}", graph_.value_count()), type)};
+      values_.push_back(states[0]);
+    }
+    Value* state = random_.pick(states);
+    Shape value = state->shape();
+    value[2] = 1;
+    operands = {state, of_type({state->dtype(), value}), position()};
+  } else {
+    return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+const std::vector<ir::Bindings>& random_bindings() {
+  static const std::vector<ir::Bindings> bindings = {
+      {{"s0", 5}, {"s1", 5}}, {{"s0", 3}, {"s1", 2}}, {{"s0", 1}, {"s1", 4}}};
+  return bindings;
+}
+
+ir::Graph random_graph(const ir::OpTable& table, uint32_t seed, const RandomGraphOptions& options) {
+  return Generator(table, seed, options).run();
+}
+
+std::vector<Tensor> random_inputs(const Graph& graph, const ir::Bindings& bindings, uint32_t seed) {
+  Random random(seed);
+  std::vector<Tensor> tensors;
+  for (const Value* input : graph.inputs()) {
+    std::vector<int64_t> sizes;
+    for (const Dim& dim : input->shape()) sizes.push_back(dim.evaluate(bindings));
+    tensors.push_back(random_tensor(random, input->dtype(), std::move(sizes)));
+  }
+  return tensors;
+}
+
+}  // namespace ostinato
