@@ -101,6 +101,7 @@ std::vector<ValueType> infer_arange(const Node& node) {
            "expected a step other than 0 that leads from {} to {}, got {}", to_string(start),
            to_string(end), to_string(step));
   };
+  if (!is_floating(dtype) && as_dim(node, step).is(0)) reject_step();  // 0.5 as an integer
   if (real && dtype != DType::int64) {
     const double length = std::ceil((as_real(end) - as_real(start)) / as_real(step));
     if (as_real(step) == 0 || length < 0) reject_step();

@@ -33,15 +33,23 @@ Factory KernelTable::find(std::string_view op, device::Tier tier) const {
 const KernelTable& kernels() {
   static const KernelTable instance = [] {
     KernelTable table;
+    reference::add_binary(table);
     reference::add_cache_update(table);
+    reference::add_cast(table);
+    reference::add_compare(table);
     reference::add_concat(table);
     reference::add_convolution(table);
+    reference::add_create(table);
     reference::add_index(table);
     reference::add_linear(table);
     reference::add_matmul(table);
     reference::add_normalization(table);
     reference::add_pool(table);
+    reference::add_reduce(table);
+    reference::add_scan(table);
     reference::add_softmax(table);
+    reference::add_sort(table);
+    reference::add_unary(table);
     reference::add_upsample(table);
     reference::add_view(table);
     return table;

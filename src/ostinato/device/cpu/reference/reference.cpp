@@ -19,80 +19,78 @@ int64_t View::offset_of(int64_t position) const {
   return result;
 }
 
-float View::get(int64_t offset) const {
-  return dispatch(dtype(), [&](auto tag) {
+namespace {
+
+// One element of a tensor to and from what the kernels compute in: float or int64_t.
+template <typename To, typename T>
+To load(T value) {
+  if constexpr (!is_floating_v<T>) {
+    return static_cast<To>(value);
+  } else if constexpr (std::is_same_v<To, int64_t>) {
+    return to_integer<int64_t>(to_float(value));
+  } else {
+    return to_float(value);
+  }
+}
+
+template <typename T, typename From>
+T store(From value) {
+  if constexpr (is_floating_v<T>) {
+    return from_float<T>(static_cast<float>(value));
+  } else if constexpr (std::is_same_v<T, bool> || std::is_same_v<From, int64_t>) {
+    return static_cast<T>(value);
+  } else {
+    return static_cast<T>(to_integer<T>(value));
+  }
+}
+
+template <typename To>
+void load_run(const View& view, int64_t offset, int64_t stride, int64_t count, To* values) {
+  dispatch(view.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
-    const T value = static_cast<const T*>(data_)[offset];
-    if constexpr (is_floating_v<T>) {
-      return to_float(value);
-    } else {
-      return static_cast<float>(value);
-    }
+    const T* from = static_cast<const T*>(view.data()) + offset;
+    for (int64_t i = 0; i < count; ++i) values[i] = load<To>(from[i * stride]);
   });
+}
+
+template <typename From>
+void store_run(const View& view, int64_t offset, int64_t stride, int64_t count,
+               const From* values) {
+  dispatch(view.dtype(), [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    T* to = static_cast<T*>(view.data()) + offset;
+    for (int64_t i = 0; i < count; ++i) to[i * stride] = store<T>(values[i]);
+  });
+}
+
+}  // namespace
+
+float View::get(int64_t offset) const {
+  float value;
+  get_run(offset, 0, 1, &value);
+  return value;
 }
 
 int64_t View::get_integer(int64_t offset) const {
-  return dispatch(dtype(), [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    const T value = static_cast<const T*>(data_)[offset];
-    if constexpr (is_floating_v<T>) {
-      return static_cast<int64_t>(to_float(value));
-    } else {
-      return static_cast<int64_t>(value);
-    }
-  });
+  int64_t value;
+  get_run(offset, 0, 1, &value);
+  return value;
 }
 
-void View::set(int64_t offset, float value) const {
-  dispatch(dtype(), [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    T& target = static_cast<T*>(data_)[offset];
-    if constexpr (is_floating_v<T>) {
-      target = from_float<T>(value);
-    } else {
-      target = static_cast<T>(value);
-    }
-  });
-}
-
-void View::set_integer(int64_t offset, int64_t value) const {
-  dispatch(dtype(), [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    T& target = static_cast<T*>(data_)[offset];
-    if constexpr (is_floating_v<T>) {
-      target = from_float<T>(static_cast<float>(value));
-    } else {
-      target = static_cast<T>(value);
-    }
-  });
-}
+void View::set(int64_t offset, float value) const { set_run(offset, 0, 1, &value); }
+void View::set_integer(int64_t offset, int64_t value) const { set_run(offset, 0, 1, &value); }
 
 void View::get_run(int64_t offset, int64_t stride, int64_t count, float* values) const {
-  dispatch(dtype(), [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    const T* from = static_cast<const T*>(data_) + offset;
-    for (int64_t i = 0; i < count; ++i) {
-      if constexpr (is_floating_v<T>) {
-        values[i] = to_float(from[i * stride]);
-      } else {
-        values[i] = static_cast<float>(from[i * stride]);
-      }
-    }
-  });
+  load_run(*this, offset, stride, count, values);
 }
-
+void View::get_run(int64_t offset, int64_t stride, int64_t count, int64_t* values) const {
+  load_run(*this, offset, stride, count, values);
+}
 void View::set_run(int64_t offset, int64_t stride, int64_t count, const float* values) const {
-  dispatch(dtype(), [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    T* to = static_cast<T*>(data_) + offset;
-    for (int64_t i = 0; i < count; ++i) {
-      if constexpr (is_floating_v<T>) {
-        to[i * stride] = from_float<T>(values[i]);
-      } else {
-        to[i * stride] = static_cast<T>(values[i]);
-      }
-    }
-  });
+  store_run(*this, offset, stride, count, values);
+}
+void View::set_run(int64_t offset, int64_t stride, int64_t count, const int64_t* values) const {
+  store_run(*this, offset, stride, count, values);
 }
 
 namespace {

@@ -1,11 +1,23 @@
 #pragma once
 
+#include <limits>
+
 #include "ostinato/base/dtype.h"
 #include "ostinato/device/cpu/kernel.h"
 
 /// The oracle's kernels: plain loops in fp32 that anybody can check against the operator's
 /// definition. Any dtype, any strides, nothing reordered, nothing fast.
 namespace ostinato::cpu::reference {
+
+/// Towards zero. What an int64 (or for int32 an int32) cannot hold becomes the least one, as x86
+/// has it; narrower integers keep its low bits.
+template <typename T>
+int64_t to_integer(double value) {
+  using Wide = std::conditional_t<std::is_same_v<T, int32_t>, int32_t, int64_t>;
+  constexpr Wide kLeast = std::numeric_limits<Wide>::min();
+  const bool fits = value > static_cast<double>(kLeast) - 1 && value < -static_cast<double>(kLeast);
+  return fits ? static_cast<Wide>(value) : kLeast;
+}
 
 /// A strided tensor whose elements read and write as floats or integers, whatever their dtype.
 class View {
@@ -35,6 +47,8 @@ class View {
   /// `count` elements from an offset on, a stride apart: as get and set, but for many at once.
   void get_run(int64_t offset, int64_t stride, int64_t count, float* values) const;
   void set_run(int64_t offset, int64_t stride, int64_t count, const float* values) const;
+  void get_run(int64_t offset, int64_t stride, int64_t count, int64_t* values) const;
+  void set_run(int64_t offset, int64_t stride, int64_t count, const int64_t* values) const;
 
   /// All elements in row-major order.
   std::vector<float> to_floats() const;
@@ -90,14 +104,21 @@ std::unique_ptr<Kernel> make(const device::Request& request) {
 // One function a file of this room, each adding that file's kernels.
 void add_binary(KernelTable& table);
 void add_cache_update(KernelTable& table);
+void add_cast(KernelTable& table);
+void add_compare(KernelTable& table);
 void add_concat(KernelTable& table);
 void add_convolution(KernelTable& table);
+void add_create(KernelTable& table);
 void add_index(KernelTable& table);
 void add_linear(KernelTable& table);
 void add_matmul(KernelTable& table);
 void add_normalization(KernelTable& table);
 void add_pool(KernelTable& table);
+void add_reduce(KernelTable& table);
+void add_scan(KernelTable& table);
 void add_softmax(KernelTable& table);
+void add_sort(KernelTable& table);
+void add_unary(KernelTable& table);
 void add_upsample(KernelTable& table);
 void add_view(KernelTable& table);
 
