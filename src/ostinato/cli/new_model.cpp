@@ -1,4 +1,4 @@
-#include "ostinato/cli/new_model.h"
+#include "ostinato/cli/cli.h"
 
 #include <fmt/format.h>
 

@@ -146,6 +146,9 @@ class Device {
 /// The device of that name (`cpu`, `null`); throws `not_found` listing those there are.
 Device& get(std::string_view name);
 
+/// Of the libraries that kernels come from, and of the compiler.
+std::map<std::string, std::string> versions();
+
 /// All devices of this build that can be used on this machine.
 std::vector<Device*> all();
 

@@ -1,0 +1,61 @@
+#include <fstream>
+
+#include "ostinato/base/json.h"
+#include "ostinato/base/threads.h"
+#include "ostinato/cli/cli.h"
+#include "ostinato/device/device.h"
+
+namespace ostinato::cli {
+
+namespace {
+
+/// `MemAvailable` of the kernel: what could be had without swapping.
+size_t available_memory() {
+  std::ifstream file("/proc/meminfo");
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with("MemAvailable:")) return std::stoull(line.substr(13)) * 1024;
+  }
+  return 0;
+}
+
+void run(bool json) {
+  Json table = Json::array();
+  for (const device::Device* device : device::all()) {
+    const device::Properties properties = device->properties();
+    Json row = {{"name", device->name()},
+                {"model", properties.name},
+                {"isa", properties.isa},
+                {"cores", properties.cores},
+                {"chosen", device->name() == "cpu"}};
+    if (properties.memory_bytes > 0) {
+      row["memory_bytes"] = properties.memory_bytes;
+      row["memory_in_use_bytes"] = properties.memory_bytes - available_memory();
+    }
+    table.push_back(std::move(row));
+  }
+  if (json) {
+    fmt::print("{}\n", table.dump(1));
+    return;
+  }
+  for (const Json& row : table) {
+    fmt::print("{:<5} {}", row["name"].get<std::string>(), row["model"].get<std::string>());
+    if (row.contains("memory_bytes")) {
+      fmt::print(", {}, {} cores, {:.1f} of {:.1f} GiB in use", row["isa"].get<std::string>(),
+                 row["cores"].get<int>(), row["memory_in_use_bytes"].get<double>() / (1 << 30),
+                 row["memory_bytes"].get<double>() / (1 << 30));
+    }
+    fmt::print("{}\n", row["chosen"].get<bool>() ? "  ← chosen" : "");
+  }
+}
+
+}  // namespace
+
+void add_devices(CLI::App& app) {
+  auto json = std::make_shared<bool>(false);
+  CLI::App* verb = app.add_subcommand("devices", "What a model can run on, and what is chosen");
+  verb->add_flag("--json", *json, "Print JSON instead of a table");
+  verb->footer("Example:\n  ostinato devices --json");
+  verb->callback([json] { run(*json); });
+}
+
+}  // namespace ostinato::cli

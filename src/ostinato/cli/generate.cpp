@@ -1,0 +1,216 @@
+#include "ostinato/runtime/generate.h"
+
+#include <cstdio>
+#include <numeric>
+
+#include "ostinato/base/error.h"
+#include "ostinato/base/json.h"
+#include "ostinato/bench/latency.h"
+#include "ostinato/cli/cli.h"
+#include "ostinato/runtime/source.h"
+#include "ostinato/text/chat_template.h"
+#include "ostinato/text/stream_decoder.h"
+#include "ostinato/text/tokenizer.h"
+
+namespace ostinato::cli {
+
+namespace {
+
+struct Flags : CommonFlags {
+  std::vector<int64_t> prompt_ids;
+  int64_t max_new_tokens = 128;
+  bool chat = false, no_thinking = false, ignore_eos = false, no_kv_cache = false;
+  std::string system;
+};
+
+std::string rendered(const Flags& flags, const std::string& prompt) {
+  if (!flags.chat) {
+    if (flags.no_thinking || !flags.system.empty()) {
+      fail(ErrorCode::invalid_argument, "cli/generate", "Add --chat.",
+           "--no-thinking and --system belong to the chat template");
+    }
+    return prompt;
+  }
+  const auto chat = text::ChatTemplate::from_folder(flags.model);
+  std::vector<text::ChatMessage> messages;
+  if (!flags.system.empty()) messages.push_back({"system", flags.system});
+  messages.push_back({"user", prompt});
+  text::ChatOptions options;
+  if (flags.no_thinking) options.enable_thinking = false;
+  return chat.render(messages, options);
+}
+
+/// One way to continue prompts, with the captures kept from one to the next.
+class Session {
+ public:
+  explicit Session(const Flags& flags)
+      : flags_(flags),
+        source_(runtime::Source::open(flags.model, model_options(flags))),
+        engine_(parse_settings(flags.settings)) {
+    if (!source_.model() || !source_.model()->generates()) {
+      fail(ErrorCode::unsupported, "cli/generate",
+           "Use `ostinato run`, or give a causal language model such as Qwen3.",
+           "{} does not generate text", flags.model);
+    }
+  }
+
+  runtime::Generation run(const std::vector<int64_t>& prompt, const runtime::OnToken& on_token) {
+    runtime::GenerateOptions options{flags_.max_new_tokens, {}};
+    if (!flags_.ignore_eos) options.stop_tokens = source_.model()->generation().eos;
+    const int64_t needed = static_cast<int64_t>(prompt.size()) + flags_.max_new_tokens;
+    const int64_t context_length = source_.model()->context_length();
+    if (needed - 1 > context_length) {
+      fail(ErrorCode::invalid_argument, "cli/generate",
+           "Shorten the prompt or lower --max-new-tokens.",
+           "expected at most {} tokens in all, got a prompt of {} and {} new ones", context_length,
+           prompt.size(), flags_.max_new_tokens);
+    }
+    check_ids(prompt);
+    if (flags_.no_kv_cache) {
+      if (!context_) open(source_.forward());
+      return generate_growing(*context_, prompt, options, on_token);
+    }
+    const int64_t capacity = std::min(context_length, runtime::prefill_bucket(needed));
+    if (!context_ || capacity > capacity_) {
+      open(source_.model()->decoder(capacity));
+      capacity_ = capacity;
+    }
+    return generate_cached(*context_, prompt, capacity_, options, on_token);
+  }
+
+  DType dtype() const { return source_.dtype(); }
+  const runtime::Counters& counters() const { return context_->counters(); }
+
+ private:
+  void open(ir::Graph graph) {
+    context_ = std::make_unique<runtime::Context>(
+        std::make_shared<const runtime::Program>(
+            std::move(graph), device::get(flags_.device),
+            runtime::ProgramOptions{flags_.mode, flags_.threads, engine_.passes_off}),
+        runtime::ContextOptions{static_cast<size_t>(engine_.capture_limit)});
+  }
+
+  void check_ids(const std::vector<int64_t>& prompt) const {
+    const int64_t vocabulary = source_.model()->inputs().at(0).values;
+    for (int64_t id : prompt) {
+      if (id >= 0 && id < vocabulary) continue;
+      fail(ErrorCode::invalid_argument, "cli/generate", "Give ids of this model's vocabulary.",
+           "expected token ids from 0 to {}, got {}", vocabulary - 1, id);
+    }
+  }
+
+  const Flags& flags_;
+  runtime::Source source_;
+  EngineOptions engine_;
+  std::unique_ptr<runtime::Context> context_;
+  int64_t capacity_ = 0;
+};
+
+Json figures(const runtime::Generation& generation, size_t prompt_tokens) {
+  Json result = {{"prompt_tokens", prompt_tokens},
+                 {"tokens", generation.tokens},
+                 {"first_token_ms", generation.first_token_ms},
+                 {"token_ms", generation.token_ms},
+                 {"stopped", generation.stopped}};
+  if (!generation.token_ms.empty()) {
+    const double median = bench::summarise(generation.token_ms).p50;
+    result["ms_per_token"] = median;
+    result["tokens_per_s"] = 1e3 / median;
+  }
+  return result;
+}
+
+void print_summary(const Json& result, const Session& session) {
+  const auto& counters = session.counters();
+  fmt::print(stderr, "{} prompt tokens, first token after {:.1f} ms; {} new tokens",
+             result["prompt_tokens"].get<size_t>(), result["first_token_ms"].get<double>(),
+             result["tokens"].size());
+  if (result.contains("tokens_per_s")) {
+    fmt::print(stderr, ", {:.2f} tokens/s ({:.2f} ms a token at the median)",
+               result["tokens_per_s"].get<double>(), result["ms_per_token"].get<double>());
+  }
+  fmt::print(stderr, "; {} captures, {} evicted\n", counters.captures, counters.evictions);
+}
+
+void run(const Flags& flags) {
+  if (flags.prompts.empty() == flags.prompt_ids.empty()) {
+    fail(ErrorCode::invalid_argument, "cli/generate", "Give --prompt or --prompt-ids.",
+         "expected one of --prompt and --prompt-ids");
+  }
+  Session session(flags);
+  if (!flags.prompt_ids.empty()) {
+    // Without a tokenizer: ids in, ids out.
+    const auto generation = session.run(flags.prompt_ids, [&](int64_t token, const Tensor&) {
+      if (!flags.json) fmt::print("{} ", token);
+      std::fflush(stdout);
+      return true;
+    });
+    const Json result = figures(generation, flags.prompt_ids.size());
+    if (flags.json) {
+      fmt::print("{}\n", result.dump());
+    } else {
+      fmt::print("\n");
+      print_summary(result, session);
+    }
+    return;
+  }
+  const auto tokenizer = text::Tokenizer::from_folder(flags.model);
+  for (const std::string& prompt : flags.prompts) {
+    const auto ids =
+        tokenizer.encode(rendered(flags, prompt), {.add_special_tokens = !flags.chat}).ids;
+    if (prompt.empty() || ids.empty()) {
+      fail(ErrorCode::invalid_argument, "cli/generate", "Give a text of at least one token.",
+           "expected a prompt, got an empty one");
+    }
+    text::StreamDecoder decoder(tokenizer, true, text::UnknownIds::skip);
+    std::string text;
+    const auto show = [&](const std::string& piece) {
+      text += piece;
+      if (flags.json) return;
+      fmt::print("{}", piece);
+      std::fflush(stdout);
+    };
+    const auto generation = session.run(ids, [&](int64_t token, const Tensor&) {
+      show(decoder.push(token));
+      return true;
+    });
+    show(decoder.finish());
+    Json result = figures(generation, ids.size());
+    result["prompt"] = prompt;
+    result["text"] = text;
+    if (flags.json) {
+      fmt::print("{}\n", result.dump(-1, ' ', false, Json::error_handler_t::replace));
+    } else {
+      fmt::print("\n");
+      print_summary(result, session);
+    }
+  }
+}
+
+}  // namespace
+
+void add_generate(CLI::App& app) {
+  auto flags = std::make_shared<Flags>();
+  CLI::App* verb = app.add_subcommand("generate", "Greedy text generation, streamed");
+  add_common_flags(*verb, *flags,
+                   {"--device", "--dtype", "--mode", "--threads", "--set", "--weights", "--seed",
+                    "--prompt", "--json"});
+  verb->add_option("--prompt-ids", flags->prompt_ids, "Token ids, such as 1,2,3")->delimiter(',');
+  verb->add_option("--max-new-tokens", flags->max_new_tokens, "At most so many")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  verb->add_flag("--chat", flags->chat, "Put the prompt into the model's chat template");
+  verb->add_flag("--no-thinking", flags->no_thinking, "With --chat: answer without reasoning");
+  verb->add_option("--system", flags->system, "With --chat: the system message");
+  verb->add_flag("--ignore-eos", flags->ignore_eos, "Do not stop at the end token");
+  verb->add_flag("--no-kv-cache", flags->no_kv_cache,
+                 "The whole sequence again for every token, a capture for each length");
+  verb->footer(
+      "Examples:\n"
+      "  ostinato generate qwen3-0.6b --chat --no-thinking --prompt 'What is the capital of "
+      "France?'\n"
+      "  ostinato generate qwen3-0.6b --prompt-ids 1,2,3 --max-new-tokens 8 --json");
+  verb->callback([flags] { run(*flags); });
+}
+
+}  // namespace ostinato::cli

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "ostinato/import/model.h"
+#include "ostinato/ir/graph.h"
+
+namespace ostinato::runtime {
+
+/// What MODEL on the command line stands for, opened: a HuggingFace folder, or a graph text file
+/// with its constants in the safetensors file of the same name beside it.
+class Source {
+ public:
+  /// Throws `not_found` for a path that is neither.
+  static Source open(const std::filesystem::path& path, const importer::ModelOptions& options);
+
+  const std::filesystem::path& path() const { return path_; }
+  /// Nothing for a graph text file.
+  const std::optional<importer::Model>& model() const { return model_; }
+
+  ir::Graph forward() const;
+  std::vector<std::string> labels() const;
+  std::string family() const;       ///< `graph` for a graph text file
+  int64_t parameter_count() const;  ///< elements of all constants
+  DType dtype() const;              ///< of the weights, and of what is computed with them
+
+ private:
+  std::filesystem::path path_;
+  std::optional<importer::Model> model_;
+  std::string graph_text_;
+};
+
+}  // namespace ostinato::runtime
