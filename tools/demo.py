@@ -173,7 +173,9 @@ def main() -> None:
                        *timed)  # fmt: skip
     table += rows("Qwen3-0.6B", generation)
 
-    print(f"\nMedian times; reports in {OUT.relative_to(ROOT)}/reports. Weights of ViT and Qwen3 are")
+    print(
+        f"\nMedian times; reports in {OUT.relative_to(ROOT)}/reports. Weights of ViT and Qwen3 are"
+    )
     print("random (config-init), so their outputs mean nothing; lanes and times can be compared.\n")
     print_table(table)
     print("\nQwen3-0.6B continues the prompts (greedy, KV cache):")

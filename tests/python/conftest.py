@@ -1,6 +1,7 @@
 """What the parity tests share."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,3 +13,17 @@ ROOT = Path(__file__).resolve().parents[2]
 def ostinato():
     """The command under test: OSTINATO_BINARY, or the release build's."""
     return Path(os.environ.get("OSTINATO_BINARY", ROOT / "build/release/src/ostinato/ostinato"))
+
+
+@pytest.fixture(scope="session")
+def run(ostinato):
+    """Runs the command with arguments; fails on a wrong exit code unless `check` is false."""
+
+    def call(*arguments, check=True):
+        result = subprocess.run(
+            [ostinato, *map(str, arguments)], capture_output=True, text=True, check=False
+        )
+        assert result.returncode == 0 or not check, result.stderr
+        return result
+
+    return call
