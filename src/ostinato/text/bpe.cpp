@@ -87,7 +87,7 @@ class Bpe : public Model {
     std::string merged;
     for (size_t i = 0; i < merges.size(); ++i) add_merge(merges, i, merged);
     find_characters();
-    find_fallbacks();
+    if (byte_fallback_) find_fallbacks();
     if (unknown_) unknown_id_ = this->vocabulary().find(*unknown_);
   }
 
