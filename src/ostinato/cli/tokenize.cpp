@@ -1,7 +1,6 @@
-#include "ostinato/cli/cli.h"
-
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cstdio>
 #include <fstream>
@@ -12,6 +11,7 @@
 #include <vector>
 
 #include "ostinato/base/error.h"
+#include "ostinato/cli/cli.h"
 #include "ostinato/text/chat_template.h"
 #include "ostinato/text/tokenizer.h"
 
