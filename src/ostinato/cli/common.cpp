@@ -4,6 +4,7 @@
 #include "ostinato/base/error.h"
 #include "ostinato/base/threads.h"
 #include "ostinato/cli/cli.h"
+#include "ostinato/passes/pipeline.h"
 
 namespace ostinato::cli {
 
@@ -107,6 +108,9 @@ importer::ModelOptions model_options(const CommonFlags& flags) {
 EngineOptions parse_settings(const std::vector<std::string>& settings) {
   EngineOptions options;
   std::vector<std::string> valid = {"capture_limit"};
+  for (const passes::Pass& pass : passes::pipeline()) {
+    valid.push_back(fmt::format("{}{}", kPassPrefix, pass.name));
+  }
   for (const std::string& setting : settings) {
     const size_t equals = setting.find('=');
     const std::string name = setting.substr(0, equals);

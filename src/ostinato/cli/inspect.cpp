@@ -12,10 +12,31 @@ namespace ostinato::cli {
 namespace {
 
 struct Flags : CommonFlags {
-  bool memory = false, kernels = false;
+  bool passes = false, memory = false, kernels = false;
   int64_t batch_size = 1;
   int64_t sequence = 128;
 };
+
+Json pass_report(const runtime::Program& program) {
+  Json table = Json::array();
+  for (const passes::PassReport& pass : program.pass_reports()) {
+    table.push_back({{"name", pass.name},
+                     {"changed", pass.changed},
+                     {"nodes_before", pass.nodes_before},
+                     {"nodes_after", pass.nodes_after},
+                     {"microseconds", pass.microseconds}});
+  }
+  return table;
+}
+
+void print_passes(const Json& table) {
+  fmt::print("{:<20} {:>8} {:>8} {:>10}\n", "pass", "before", "after", "µs");
+  for (const Json& row : table) {
+    fmt::print("{:<20} {:>8} {:>8} {:>10}\n", row["name"].get<std::string>(),
+               row["nodes_before"].get<size_t>(), row["nodes_after"].get<size_t>(),
+               row["microseconds"].get<int64_t>());
+  }
+}
 
 ir::Bindings bindings_of(const runtime::Program& program, const Flags& flags) {
   ir::Bindings bindings;
@@ -59,6 +80,7 @@ void run(const Flags& flags) {
       source.forward(), device::get(flags.device),
       runtime::ProgramOptions{flags.mode, flags.threads, engine.passes_off});
   Json report = Json::object();
+  if (flags.passes) report["passes"] = pass_report(program);
   if (flags.memory || flags.kernels) {
     const plan::Plan plan = program.plan(bindings_of(program, flags));
     if (flags.memory) report["memory"] = memory_report(plan);
@@ -71,6 +93,7 @@ void run(const Flags& flags) {
   }
   if (report.contains("graph")) fmt::print("{}", report["graph"].get<std::string>());
   if (report.contains("memory")) print_memory(report["memory"]);
+  if (report.contains("passes")) print_passes(report["passes"]);
   if (!report.contains("kernels")) return;
   for (const auto& [name, count] : report["kernels"].items()) {
     fmt::print("{:>6}  {}\n", count.get<size_t>(), name);
@@ -86,6 +109,7 @@ void add_inspect(CLI::App& app) {
   add_common_flags(
       *verb, *flags,
       {"--device", "--dtype", "--mode", "--threads", "--set", "--weights", "--seed", "--json"});
+  verb->add_flag("--passes", flags->passes, "Each pass with the nodes before and after");
   verb->add_flag("--memory", flags->memory, "Constants, states, and the arena as planned");
   verb->add_flag("--kernels", flags->kernels, "How many launches of each operator");
   verb->add_option("--batch-size", flags->batch_size, "For --memory and --kernels")

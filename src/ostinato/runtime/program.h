@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "ostinato/device/device.h"
+#include "ostinato/passes/pipeline.h"
 #include "ostinato/plan/plan.h"
 
 namespace ostinato::runtime {
@@ -37,6 +38,8 @@ class Program {
   const std::vector<std::string>& symbols() const { return symbols_; }
   const device::PackedWeights& packed() const { return packed_; }
   double passes_ms() const { return passes_ms_; }  ///< that the mode's rewrites took
+  /// What each pass of the graph mode did; empty in the other modes.
+  const std::vector<passes::PassReport>& pass_reports() const { return pass_reports_; }
 
   /// Kernels and memory for one shape key. Thread-safe.
   plan::Plan plan(const ir::Bindings& bindings) const;
@@ -48,6 +51,7 @@ class Program {
   std::vector<std::string> symbols_;
   mutable device::PackedWeights packed_;
   double passes_ms_ = 0;
+  std::vector<passes::PassReport> pass_reports_;
 };
 
 }  // namespace ostinato::runtime
