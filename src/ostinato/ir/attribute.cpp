@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <bit>
 #include <charconv>
 #include <cmath>
 
@@ -76,6 +77,31 @@ std::optional<Attribute> normalise(AttrKind kind, Attribute value) {
     case AttrKind::integers: fits = std::holds_alternative<Shape>(value); break;
   }
   return fits ? std::optional<Attribute>(std::move(value)) : std::nullopt;
+}
+
+bool identical(const Attribute& a, const Attribute& b) {
+  const double *left = std::get_if<double>(&a), *right = std::get_if<double>(&b);
+  if (left == nullptr || right == nullptr) return a == b;
+  return std::bit_cast<uint64_t>(*left) == std::bit_cast<uint64_t>(*right);
+}
+
+size_t hash(const Attribute& value) {
+  struct Hasher {
+    size_t operator()(std::monostate) const { return 1; }
+    size_t operator()(bool v) const { return v ? 3 : 2; }
+    size_t operator()(const Dim& v) const {
+      return v.is_constant() ? std::hash<int64_t>()(v.value()) : std::hash<std::string>()(v.str());
+    }
+    size_t operator()(double v) const { return std::hash<uint64_t>()(std::bit_cast<uint64_t>(v)); }
+    size_t operator()(const std::string& v) const { return std::hash<std::string>()(v); }
+    size_t operator()(DType v) const { return static_cast<size_t>(v); }
+    size_t operator()(const Shape& v) const {
+      size_t result = v.size();
+      for (const Dim& dim : v) result = result * 31 + (*this)(dim);
+      return result;
+    }
+  };
+  return std::visit(Hasher{}, value);
 }
 
 std::string to_string(const Attribute& value) {

@@ -36,6 +36,12 @@ struct NamedAttribute {
   Attribute value;
 };
 
+/// Whether they are the same in every bit: 0.0 and -0.0 are not, equal NaNs are.
+bool identical(const Attribute& a, const Attribute& b);
+
+/// Equal for identical attributes.
+size_t hash(const Attribute& value);
+
 /// As graph text has it: `None`, `true`, `3`, `1.0`, `"tanh"`, `float32`, `[1, s0]`.
 std::string to_string(const Attribute& value);
 

@@ -240,8 +240,12 @@ void Graph::set_operand(Node* node, size_t index, Value* value) {
   Value* old_value = node->operands[index];
   if (old_value == value) return;
   if (old_value != nullptr) {
-    std::erase_if(old_value->uses,
-                  [&](const Value::Use& use) { return use.node == node && use.operand == index; });
+    // From the end: whoever takes a graph apart does it from there.
+    auto& uses = old_value->uses;
+    const auto found = std::find_if(uses.rbegin(), uses.rend(), [&](const Value::Use& use) {
+      return use.node == node && use.operand == index;
+    });
+    if (found != uses.rend()) uses.erase(std::next(found).base());
   }
   node->operands[index] = value;
   if (value != nullptr) value->uses.push_back({node, index});

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <functional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "ostinato/ir/graph.h"
+
+namespace ostinato::passes {
+
+/// What a pass may need beside the graph.
+struct PassContext {
+  /// Computes a node from its operands' values (undefined for None), which are dense; the node's
+  /// own operands need not be constants. No results: it cannot. Null: nothing is ever computed.
+  std::function<std::vector<Tensor>(const ir::Node& node, std::span<const Tensor> operands)>
+      evaluate;
+};
+
+/// One rewrite. What it leaves behind verifies and computes the same values.
+struct Pass {
+  std::string_view name;     ///< as `passes_off` and reports have it
+  std::string_view summary;  ///< one sentence
+  bool (*run)(ir::Graph& graph, const PassContext& context);  ///< whether it changed anything
+};
+
+// One function a file of this room. Each is what its summary in pipeline.cpp says.
+bool eliminate_common(ir::Graph& graph, const PassContext& context);
+bool eliminate_dead(ir::Graph& graph, const PassContext& context);
+bool fold_constants(ir::Graph& graph, const PassContext& context);
+bool fold_views(ir::Graph& graph, const PassContext& context);
+bool remove_noops(ir::Graph& graph, const PassContext& context);
+
+}  // namespace ostinato::passes

@@ -1,0 +1,79 @@
+#include "ostinato/passes/pipeline.h"
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+
+#include "ostinato/base/error.h"
+#include "ostinato/ir/verifier.h"
+
+namespace ostinato::passes {
+
+namespace {
+
+constexpr std::array<Pass, 5> kPasses = {{
+    {"remove_noops", "Removes calls that give back an operand: copies, full slices, sums with 0.",
+     remove_noops},
+    {"fold_views", "Makes one view of a chain of reshapes, permutations or expansions.",
+     fold_views},
+    {"fold_constants", "Computes what depends on constants only, once, where that is small.",
+     fold_constants},
+    {"eliminate_common", "Computes equal calls once, and keeps equal constants once.",
+     eliminate_common},
+    {"eliminate_dead", "Removes what no output and no state depends on.", eliminate_dead},
+}};
+
+std::vector<const Pass*> chosen(const std::vector<std::string>& off) {
+  std::vector<std::string_view> names;
+  for (const Pass& pass : kPasses) names.push_back(pass.name);
+  for (const std::string& name : off) {
+    if (std::find(names.begin(), names.end(), name) != names.end()) continue;
+    fail(ErrorCode::invalid_argument, "passes/pipeline",
+         fmt::format("The passes are: {}.", fmt::join(names, ", ")), "there is no pass '{}'", name);
+  }
+  std::vector<const Pass*> passes;
+  for (const Pass& pass : kPasses) {
+    if (std::find(off.begin(), off.end(), pass.name) == off.end()) passes.push_back(&pass);
+  }
+  return passes;
+}
+
+void verify_after([[maybe_unused]] const Pass& pass, [[maybe_unused]] const ir::Graph& graph) {
+#ifndef NDEBUG
+  try {
+    ir::verify(graph);
+  } catch (const Error& error) {
+    throw Error(error.code(), error.stage(),
+                fmt::format("after {}: {}", pass.name, error.message()), error.hint());
+  }
+#endif
+}
+
+}  // namespace
+
+std::span<const Pass> pipeline() { return kPasses; }
+
+std::vector<PassReport> optimise(ir::Graph& graph, const PipelineOptions& options) {
+  using Clock = std::chrono::steady_clock;
+  const std::vector<const Pass*> passes = chosen(options.off);
+  std::vector<PassReport> reports;
+  size_t unchanged = 0;  // passes in a row that found nothing to do
+  for (int round = 1; round <= kMaxRounds; ++round) {
+    for (const Pass* pass : passes) {
+      if (unchanged == passes.size()) return reports;
+      PassReport report{pass->name, round, false, graph.nodes().size(), 0, 0};
+      const auto start = Clock::now();
+      report.changed = pass->run(graph, options.context);
+      const auto elapsed = Clock::now() - start;
+      report.microseconds = std::chrono::duration_cast<std::chrono::microseconds>(elapsed).count();
+      report.nodes_after = graph.nodes().size();
+      unchanged = report.changed ? 0 : unchanged + 1;
+      verify_after(*pass, graph);
+      if (options.after_each) options.after_each(report, graph);
+      reports.push_back(report);
+    }
+  }
+  return reports;
+}
+
+}  // namespace ostinato::passes

@@ -1,0 +1,29 @@
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "ostinato/ir/graph.h"
+
+/// What the passes share.
+namespace ostinato::passes {
+
+/// Whether the value is a state, or what a call has left in one, or a view of either. Its memory
+/// may be overwritten, so that a copy of it is more than a name.
+bool shares_state(const ir::Value* value);
+
+/// Every use of the node's only result reads `value` instead, and the node is erased.
+void replace(ir::Graph& graph, ir::Node* node, ir::Value* value);
+
+/// Of `aten.permute`, `aten.transpose.int` and `aten.t`: which operand dim each result dim is;
+/// nullopt for every other operator.
+std::optional<std::vector<size_t>> permutation_of(const ir::Node& node);
+
+/// Whether the permutation leaves the order of elements as it is: only dims of size one move.
+bool keeps_order(const std::vector<size_t>& permutation, const ir::Shape& shape);
+
+/// The one value that all elements have: of a constant of at most 64 elements, or of a call that
+/// fills (`aten.full`, `aten.zeros_like`, …); nullopt when there is none.
+std::optional<double> uniform_value(const ir::Value* value);
+
+}  // namespace ostinato::passes
