@@ -27,3 +27,9 @@ def run(ostinato):
         return result
 
     return call
+
+
+@pytest.fixture(scope="session")
+def tools():
+    """The programs that only tests need: in OSTINATO_TEST_TOOLS, or the release build's."""
+    return Path(os.environ.get("OSTINATO_TEST_TOOLS", ROOT / "build/release/tests"))

@@ -116,7 +116,9 @@ void run(const Flags& flags) {
                  {"device", device.name()},
                  {"threads", flags.threads},
                  {"first_call_ms", milliseconds(first - start)},
-                 {"latency_ms", milliseconds(done - again)}};
+                 {"latency_ms", milliseconds(done - again)},
+                 {"inputs", Json::array()},
+                 {"outputs", Json::array()}};
   for (const auto& input : inputs) {
     report["inputs"].push_back({{"name", input.name},
                                 {"dtype", name_of(input.tensor.dtype())},

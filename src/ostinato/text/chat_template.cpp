@@ -22,7 +22,7 @@ struct KnownTemplate {
   ChatTemplate::Kind kind;
 };
 
-/// tests/text/chat_template_test.cpp and tests/python/test_tokenizer.py say which text each is of.
+/// tests/python/test_tokenizer.py compares the renderings with those of transformers.
 constexpr std::array<KnownTemplate, 4> kKnownTemplates{{
     {0x0069FAE55F9BBDCC, ChatTemplate::Kind::qwen3},   // Qwen3, as released
     {0xD9204720CD536859, ChatTemplate::Kind::qwen3},   // Qwen3, for content that is no string too

@@ -62,8 +62,8 @@ void CpuCapture::run(Worker worker) const {
 void CpuCapture::report_fault() {
   const ir::Node* node = fault_.exchange(nullptr);
   fail(ErrorCode::invalid_argument, fmt::format("run/{}", node->op->name),
-       "Check the token ids, positions and index tensors that were given.",
-       "an index is out of range{}",
+       "Check the token ids, positions, index tensors and divisors that were given.",
+       "an operand holds an index out of range, a zero divisor or a range without bounds{}",
        node->source.empty() ? "" : fmt::format(" (at {})", node->source));
 }
 

@@ -52,7 +52,11 @@ BertConfig read_bert(const Request& request) {
   bert.head = head_of(request.architecture);
   std::vector<std::string> labels = read_labels(config);
   if (bert.head == Head::sequence_classification || bert.head == Head::token_classification) {
-    bert.labels = std::move(labels);
+    bert.labels = labels;
+  }
+  if (bert.head == Head::question && labels.size() != 2) {
+    config.reject("num_labels", "Set it to 2.",
+                  "expected 2, the start and the end of an answer, got {}", labels.size());
   }
   const bool add_pooler = config.flag("add_pooling_layer", true);
   bert.pooler = bert.head == Head::sequence_classification ||

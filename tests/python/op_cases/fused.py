@@ -1,0 +1,194 @@
+"""Cases of the fused operators, against their definitions."""
+
+import torch
+import torch.nn.functional as F
+
+from .harness import FLOATS, Case, State, cases, permuted, stepped
+
+
+def rms(self, weight, eps):
+    """As Qwen3RMSNorm has it."""
+    x = self.float()
+    normed = (x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + eps)).to(self.dtype)
+    return normed if weight is None else normed * weight
+
+
+@cases("rms_norm", "add_rms_norm")
+def rms_norm(name, make):
+    """With and without a weight, and a residual."""
+
+    def with_residual(self, residual, weight, eps):
+        total = self + residual
+        return rms(total, weight, eps), total
+
+    for dtype in FLOATS:
+        for shape in [(2, 3, 8), (1, 1), (0, 4), (5, 33)]:
+            for weight in (None, make(shape[-1], dtype=dtype)):
+                x = make(*shape, dtype=dtype)
+                for self in (x, stepped(x)):
+                    if name == "rms_norm":
+                        operands = {"self": self, "weight": weight}
+                        yield Case(operands, {"eps": 1e-6}, "reduction", rms)
+                        continue
+                    operands = {"self": self, "residual": make(*shape, dtype=dtype)}
+                    operands["weight"] = weight
+                    yield Case(operands, {"eps": 1e-6}, "reduction", with_residual)
+
+
+@cases("layer_norm")
+def layer_norm(name, make):
+    """Over the last dim."""
+
+    def reference(self, weight, bias, eps):
+        return F.layer_norm(self, self.shape[-1:], weight, bias, eps)
+
+    for dtype in FLOATS:
+        for shape in [(2, 3, 8), (4, 1), (0, 4)]:
+            weight, bias = make(shape[-1], dtype=dtype), make(shape[-1], dtype=dtype)
+            for first, second in [(weight, bias), (None, None), (weight, None)]:
+                operands = {"self": make(*shape, dtype=dtype), "weight": first, "bias": second}
+                yield Case(operands, {"eps": 1e-5}, "reduction", reference)
+
+
+@cases("swiglu")
+def swiglu(name, make):
+    """silu(gate) * up"""
+    for dtype in FLOATS:
+        for shape in [(2, 3, 8), (1,), (0, 4)]:
+            gate, up = make(*shape, dtype=dtype), make(*shape, dtype=dtype)
+            for first, second in [(gate, up), (stepped(gate), permuted(up))]:
+                yield Case(
+                    {"gate": first, "up": second},
+                    {},
+                    "elementwise",
+                    lambda gate, up: (F.silu(gate.float()) * up.float()).to(gate.dtype),
+                )
+
+
+def rotated(x, interleaved):
+    """Quarter turns of pairs of dims: halves apart, or neighbours."""
+    if interleaved:
+        return torch.stack((-x[..., 1::2], x[..., ::2]), -1).flatten(-2)
+    a, b = x.chunk(2, -1)
+    return torch.cat((-b, a), -1)
+
+
+@cases("rotary")
+def rotary(name, make):
+    """Whole and partial, both layouts."""
+
+    def reference(self, cos, sin, interleaved):
+        size = cos.shape[-1]
+        x = self[..., :size]
+        return torch.cat((x * cos + rotated(x, interleaved) * sin, self[..., size:]), -1)
+
+    for dtype in FLOATS:
+        for size in (8, 4):
+            for interleaved in (False, True):
+                for how in [lambda tensor: tensor, permuted]:
+                    angles = make(2, 1, 3, size)
+                    operands = {
+                        "self": how(make(2, 4, 3, 8, dtype=dtype)),
+                        "cos": angles.cos().to(dtype),
+                        "sin": angles.sin().to(dtype),
+                    }
+                    yield Case(operands, {"interleaved": interleaved}, "reduction", reference)
+
+
+def attend(query, key, value, mask, position, scale=None, causal=False, offset=0, window=None):
+    """Softmax in float32; a row that may attend nothing gives zeros."""
+    repeat = query.shape[1] // key.shape[1]
+    q, k, v = (
+        query.float(),
+        key.float().repeat_interleave(repeat, 1),
+        value.float().repeat_interleave(repeat, 1),
+    )
+    scores = q @ k.transpose(-1, -2) * (scale or query.shape[-1] ** -0.5)
+    rows = torch.arange(scores.shape[-2])[:, None] + (offset if position is None else int(position))
+    columns = torch.arange(scores.shape[-1])
+    allowed = torch.ones(scores.shape[-2:], dtype=torch.bool)
+    if causal:
+        allowed &= columns <= rows
+    if window is not None:
+        allowed &= columns > rows - window
+    allowed = allowed.expand(scores.shape)
+    if mask is not None and mask.dtype == torch.bool:
+        allowed = allowed & mask
+    elif mask is not None:
+        scores = scores + mask.float()
+    weights = torch.softmax(scores.masked_fill(~allowed, float("-inf")), -1).nan_to_num(0.0)
+    return (weights @ v).to(query.dtype)
+
+
+@cases("attention")
+def attention(name, make):
+    """Masks, offsets, positions, windows, grouped heads."""
+    for dtype in FLOATS:
+        operands = {
+            "query": make(2, 4, 5, 8, dtype=dtype),
+            "key": make(2, 2, 7, 8, dtype=dtype),
+            "value": make(2, 2, 7, 6, dtype=dtype),
+            "mask": None,
+            "position": None,
+        }
+        masked = make(2, 1, 5, 7, dtype=torch.bool)
+        masked[0, 0, 2] = False  # attends nothing
+        for changes, attributes in [
+            ({}, {}),
+            ({}, {"scale": 0.25}),
+            ({}, {"causal": True}),
+            ({}, {"causal": True, "offset": 2}),
+            ({"position": torch.tensor(2)}, {"causal": True}),
+            ({"position": torch.tensor(1)}, {"causal": True, "window": 2}),
+            ({"mask": masked}, {}),
+            ({"mask": make(5, 7, dtype=dtype)}, {"causal": True, "offset": 1}),
+        ]:
+            yield Case({**operands, **changes}, attributes, "matmul", attend)
+
+
+@cases("linear")
+def linear(name, make):
+    """Every epilogue."""
+    functions = {
+        "none": lambda x: x,
+        "relu": F.relu,
+        "gelu": F.gelu,
+        "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
+        "silu": F.silu,
+    }
+
+    def reference(input, weight, bias, residual, activation):
+        y = F.linear(input.float(), weight.float(), None if bias is None else bias.float())
+        y = functions[activation](y.to(input.dtype).float()).to(input.dtype)
+        return y if residual is None else y + residual
+
+    for dtype in FLOATS:
+        for activation in functions:
+            for bias in (None, make(5, dtype=dtype)):
+                for residual in (None, make(2, 3, 5, dtype=dtype)):
+                    operands = {
+                        "input": make(2, 3, 4, dtype=dtype, low=-1, high=1),
+                        "weight": make(5, 4, dtype=dtype, low=-1, high=1),
+                        "bias": bias,
+                        "residual": residual,
+                    }
+                    yield Case(operands, {"activation": activation}, "matmul", reference)
+
+
+@cases("cache_update")
+def cache_update(name, make):
+    """Rows at a position, in a state that begins as zeros."""
+
+    def reference(cache, value, position):
+        end = int(position) + value.shape[2]
+        cache[:, :, int(position) : end] = value
+        return cache
+
+    for dtype in FLOATS:
+        for rows, position in [(1, 0), (3, 4), (7, 0)]:
+            operands = {
+                "cache": State(torch.zeros(2, 3, 7, 4, dtype=dtype)),
+                "value": make(2, 3, rows, 4, dtype=dtype),
+                "position": torch.tensor(position),
+            }
+            yield Case(operands, {}, "elementwise", reference)
