@@ -54,13 +54,17 @@ const KernelTable& kernels() {
     reference::add_unary(table);
     reference::add_upsample(table);
     reference::add_view(table);
+    add_attention(table);
     add_binary(table);
     add_cache_update(table);
     add_compare(table);
     add_concat(table);
+    add_convolution(table);
     add_create(table);
     add_index(table);
     add_layer_norm(table);
+    add_linear(table);
+    add_matmul(table);
     add_normalization(table);
     add_reduce(table);
     add_rotary(table);

@@ -7,13 +7,17 @@
 namespace ostinato::cpu {
 
 // One function a file of this room, each adding that file's kernels.
+void add_attention(KernelTable& table);
 void add_binary(KernelTable& table);
 void add_cache_update(KernelTable& table);
 void add_compare(KernelTable& table);
 void add_concat(KernelTable& table);
+void add_convolution(KernelTable& table);
 void add_create(KernelTable& table);
 void add_index(KernelTable& table);
 void add_layer_norm(KernelTable& table);
+void add_linear(KernelTable& table);
+void add_matmul(KernelTable& table);
 void add_normalization(KernelTable& table);
 void add_reduce(KernelTable& table);
 void add_rotary(KernelTable& table);

@@ -1,0 +1,30 @@
+#pragma once
+
+#include "ostinato/device/cpu/kernels/tile.h"
+
+/// What becomes of a tile's sums on their way to the output.
+namespace ostinato::cpu {
+
+enum class Activation : uint8_t { none, relu, gelu, gelu_tanh, silu };
+
+/// A matrix of the output's dtype that is added; null for none.
+struct Addend {
+  const void* data = nullptr;
+  int64_t row_stride = 0, column_stride = 0;  ///< bytes
+};
+
+/// y = activation(alpha · c + beta · bias) + residual, rounded once.
+struct Epilogue {
+  const float* c;  ///< rows of `kPanelColumns`
+  int64_t rows, columns;
+  float alpha = 1, beta = 1;
+  Addend bias, residual;
+  void* y;
+  int64_t y_stride;  ///< bytes from row to row; a row's elements lie side by side
+};
+using EpilogueFunction = void (*)(const Epilogue& epilogue);
+
+/// @param dtype of the output and the addends: float32, bfloat16 or float16
+EpilogueFunction epilogue_function(DType dtype, Activation activation);
+
+}  // namespace ostinato::cpu

@@ -1,0 +1,49 @@
+#pragma once
+
+#include <memory>
+
+#include "ostinato/device/cpu/kernels/tile.h"
+#include "ostinato/device/device.h"
+
+/// The right matrix of a product, cut into panels of 64 columns that tiles read from one end to the
+/// other. All panels but the last are full; that one's columns are rounded up with zeros. The format
+/// depends on the dtype only, not on the ISA.
+namespace ostinato::cpu {
+
+/// Elements anywhere in memory.
+struct Matrix {
+  const void* data;
+  int64_t row_stride, column_stride;  ///< bytes
+};
+
+inline int64_t round_up(int64_t value, int64_t grain) {
+  return (value + grain - 1) / grain * grain;
+}
+
+inline int64_t panel_count(int64_t columns) {
+  return (columns + kPanelColumns - 1) / kPanelColumns;
+}
+
+/// Bytes of one step of one column.
+inline int64_t unit_bytes(const TileKernel& kernel) {
+  return kernel.depth * static_cast<int64_t>(size_of(kernel.b));
+}
+
+/// Of `inner` rows and so many columns.
+inline int64_t panels_bytes(const TileKernel& kernel, int64_t inner, int64_t columns) {
+  return kernel.steps(inner) * unit_bytes(kernel) * round_up(columns, kPanelGroup);
+}
+
+/// Packs up to `kPanelColumns` columns, from the matrix's first on, as one panel.
+void pack_panel(const TileKernel& kernel, const Matrix& matrix, int64_t inner, int64_t columns,
+                void* panel);
+
+/// All panels of a constant: made by the first who asks, on so many threads, and kept in `packed`.
+std::shared_ptr<const void> pack_constant(device::PackedWeights& packed, const TileKernel& kernel,
+                                          const Matrix& matrix, int64_t inner, int64_t columns,
+                                          int threads);
+
+/// Memory for a packed constant, in huge pages where it fills them: a third faster to stream.
+std::shared_ptr<void> allocate_packed(size_t bytes);
+
+}  // namespace ostinato::cpu

@@ -1,0 +1,85 @@
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "ostinato/device/cpu/kernel.h"
+#include "ostinato/device/cpu/kernels/epilogue.h"
+#include "ostinato/device/cpu/kernels/panels.h"
+
+namespace ostinato::cpu {
+
+/// Where things that are numbered from zero begin, in bytes: the rows of a matrix, or the matrices
+/// of a batch. A stride where one does, else a table.
+class Offsets {
+ public:
+  Offsets() = default;
+  explicit Offsets(int64_t stride) : stride_(stride) {}
+
+  /// Those of all indices over dims of these sizes and strides (bytes), in row-major order.
+  static Offsets over(const std::vector<int64_t>& sizes, const std::vector<int64_t>& strides);
+
+  int64_t operator[](int64_t i) const {
+    return table_.empty() ? i * stride_ : table_[static_cast<size_t>(i)];
+  }
+  bool even() const { return table_.empty(); }
+  int64_t stride() const { return stride_; }
+
+ private:
+  int64_t stride_ = 0;
+  std::vector<int64_t> table_;
+};
+
+/// Workers as rows and columns of a grid.
+struct Grid {
+  int rows = 1, columns = 1;
+
+  int count() const { return rows * columns; }
+  Worker row(Worker worker) const { return {worker.index / columns, rows}; }
+  Worker column(Worker worker) const { return {worker.index % columns, columns}; }
+};
+
+/// Cuts a matrix of work among at most so many workers so that the busiest has the least to do.
+Grid cut_grid(int64_t row_units, int64_t column_units, int most);
+
+/// y = activation(alpha · (a · b) + beta · bias) + residual for a batch of matrices. All offsets and
+/// strides are in bytes; y is contiguous.
+struct ProductSpec {
+  /// A matrix for each of the batch: element (row, column) of matrix i lies at
+  /// batch[i] + rows[row] + column · column_stride.
+  struct Operand {
+    size_t index = 0;  ///< among the request's operands
+    Offsets batch, rows;
+    int64_t column_stride = 0;
+  };
+
+  DType dtype = DType::float32;
+  int64_t batch = 1, rows = 0, inner = 0, columns = 0;
+  Operand a, b;  ///< the rows of `b` are even
+  std::optional<Operand> bias, residual;
+  float alpha = 1, beta = 1;
+  Activation activation = Activation::none;
+};
+
+/// A product by the dims of its operands: batch… × rows… × inner times batch… × inner × columns.
+/// Strides are in bytes, zero where an operand is broadcast.
+struct ProductDims {
+  size_t a = 0, b = 1;  ///< among the request's operands
+  std::vector<int64_t> batch, rows;
+  int64_t inner = 0, columns = 0;
+  std::vector<int64_t> a_strides, b_strides;
+};
+
+/// Rows and batch are joined where all share one `b`. The addends are broadcast to the output.
+/// @param bias, residual which operands they are; one that is None is left out
+ProductSpec product_spec(const device::Request& request, ProductDims dims,
+                         std::optional<size_t> bias = {}, std::optional<size_t> residual = {});
+
+/// Whether all operands there are have one floating dtype.
+bool multiplies(const device::Request& request);
+
+/// The kernel of a product. A constant `b` is packed once and shared; another is read as it lies
+/// where that is fast, else packed as it goes.
+std::unique_ptr<Kernel> make_product(const device::Request& request, ProductSpec spec);
+
+}  // namespace ostinato::cpu

@@ -1,0 +1,90 @@
+#include <algorithm>
+#include <numeric>
+
+#include "ostinato/base/dtype.h"
+#include "ostinato/device/cpu/kernels/loops.h"
+#include "ostinato/device/cpu/kernels/product.h"
+
+namespace ostinato::cpu {
+
+namespace {
+
+int64_t product_of(const std::vector<int64_t>& sizes) {
+  return std::accumulate(sizes.begin(), sizes.end(), int64_t{1}, std::multiplies<>());
+}
+
+// The strides of batch…, rows… and the rest, taken apart.
+ProductSpec::Operand operand_of(size_t index, const ProductDims& dims,
+                                const std::vector<int64_t>& strides) {
+  const auto rows = strides.begin() + static_cast<ptrdiff_t>(dims.batch.size());
+  const auto column = rows + static_cast<ptrdiff_t>(dims.rows.size());
+  return {index, Offsets::over(dims.batch, {strides.begin(), rows}),
+          Offsets::over(dims.rows, {rows, column}), *column};
+}
+
+// The same product with its transpose as the result, which lies in memory as before: a single
+// column becomes a single row, and the left matrix one that is packed or read by its rows.
+void transpose_column(ProductSpec& spec) {
+  const auto turn = [](ProductSpec::Operand& operand) {
+    operand.column_stride = operand.rows.stride();
+    operand.rows = Offsets();
+  };
+  if (spec.bias) turn(*spec.bias);
+  if (spec.residual) turn(*spec.residual);
+  const ProductSpec::Operand row{spec.b.index, spec.b.batch, Offsets(), spec.b.rows.stride()};
+  spec.b = {spec.a.index, spec.a.batch, Offsets(spec.a.column_stride), spec.a.rows.stride()};
+  spec.a = row;
+  std::swap(spec.rows, spec.columns);
+}
+
+}  // namespace
+
+bool multiplies(const device::Request& request) {
+  const DType dtype = request.outputs[0].dtype;
+  return is_floating(dtype) &&
+         std::all_of(request.inputs.begin(), request.inputs.end(),
+                     [&](const auto& input) { return !input || input->dtype == dtype; });
+}
+
+ProductSpec product_spec(const device::Request& request, ProductDims dims,
+                         std::optional<size_t> bias, std::optional<size_t> residual) {
+  const size_t batch_rank = dims.batch.size();
+  const bool shared =
+      std::all_of(dims.b_strides.begin(), dims.b_strides.begin() + static_cast<ptrdiff_t>(batch_rank),
+                  [](int64_t stride) { return stride == 0; });
+  if (shared) {
+    dims.rows.insert(dims.rows.begin(), dims.batch.begin(), dims.batch.end());
+    dims.batch.clear();
+    dims.b_strides.erase(dims.b_strides.begin(),
+                         dims.b_strides.begin() + static_cast<ptrdiff_t>(batch_rank));
+  }
+  ProductSpec spec;
+  spec.dtype = request.outputs[0].dtype;
+  spec.batch = product_of(dims.batch);
+  spec.rows = product_of(dims.rows);
+  spec.inner = dims.inner;
+  spec.columns = dims.columns;
+  spec.a = operand_of(dims.a, dims, dims.a_strides);
+  const size_t rank = dims.batch.size();
+  spec.b = {dims.b,
+            Offsets::over(dims.batch, {dims.b_strides.begin(),
+                                       dims.b_strides.begin() + static_cast<ptrdiff_t>(rank)}),
+            Offsets(dims.b_strides[rank]), dims.b_strides[rank + 1]};
+  std::vector<int64_t> sizes = dims.batch;
+  sizes.insert(sizes.end(), dims.rows.begin(), dims.rows.end());
+  sizes.push_back(dims.columns);
+  const auto addend = [&](std::optional<size_t> index) -> std::optional<ProductSpec::Operand> {
+    if (!index || !request.inputs[*index]) return std::nullopt;
+    return operand_of(*index, dims, broadcast_strides(*request.inputs[*index], sizes));
+  };
+  spec.bias = addend(bias);
+  spec.residual = addend(residual);
+  const auto even = [](const auto& operand) { return !operand || operand->rows.even(); };
+  if (spec.columns == 1 && spec.rows > 1 && spec.a.rows.even() && even(spec.bias) &&
+      even(spec.residual)) {
+    transpose_column(spec);
+  }
+  return spec;
+}
+
+}  // namespace ostinato::cpu

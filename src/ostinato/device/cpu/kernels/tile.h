@@ -1,0 +1,79 @@
+#pragma once
+
+#include <cstdint>
+
+#include "ostinato/tensor.h"
+
+/// What all products of matrices come down to: a few rows of one matrix times up to 64 columns of
+/// another, over the whole inner dim at once, with the sums in registers.
+namespace ostinato::cpu {
+
+/// The columns of a panel, and of what a panel's width is a multiple.
+inline constexpr int64_t kPanelColumns = 64;
+inline constexpr int64_t kPanelGroup = 16;
+
+/// The most rows that a tile has.
+inline constexpr int64_t kTileRows = 6;
+
+/// c = a · b. One step is one element of the inner dim, or two that lie side by side in bfloat16:
+/// there each row of `b` holds pairs, one a column.
+struct Tile {
+  const void* a;     ///< `rows` rows, each with its elements side by side
+  int64_t a_stride;  ///< bytes from row to row
+  const void* b;     ///< `steps` rows of `columns`
+  int64_t b_stride;  ///< bytes from step to step
+  int64_t steps;
+  float* c;
+  int64_t c_stride;  ///< floats from row to row
+  int64_t rows;      ///< from 1 to `kTileRows`
+  int64_t columns;   ///< from 1 to `kPanelColumns`; for `multiply` a multiple of `kPanelGroup`
+};
+using TileFunction = void (*)(const Tile& tile);
+
+/// How a dtype is multiplied at the current ISA.
+struct TileKernel {
+  DType a;        ///< of the left rows: float32 for float16, else the dtype itself
+  DType b;        ///< of the right matrix: the dtype itself
+  int64_t depth;  ///< elements of the inner dim in a step: two for bfloat16, else one
+
+  TileFunction multiply;
+  /// The same when it is the columns of `b` whose elements lie side by side, `b_stride` bytes from
+  /// column to column, and `steps` counts elements whatever the dtype.
+  TileFunction dot;
+  /// a · b with a of float32 and b's rows as they lie in a contiguous matrix, whatever the dtype.
+  TileFunction multiply_plain;
+
+  int64_t steps(int64_t inner) const { return (inner + depth - 1) / depth; }
+};
+
+/// @param dtype float32, bfloat16 or float16
+TileKernel tile_kernel(DType dtype);
+
+/// How many rows of those that are left make the next tile: two tiles of even height are faster
+/// than a full one and a flat one.
+inline int64_t next_tile_rows(int64_t left) {
+  if (left >= 2 * kTileRows) return kTileRows;
+  return left > kTileRows ? (left + 1) / 2 : left;
+}
+
+/// Rows times one panel, tile by tile: `finish(c, row, rows)` is called with each tile's sums, in
+/// rows of `kPanelColumns`.
+/// @param all the product of all rows; its `c` is not used
+template <typename F>
+void for_each_tile(TileFunction multiply, const Tile& all, F&& finish) {
+  alignas(64) float sums[kTileRows * kPanelColumns];
+  Tile tile = all;
+  tile.c = sums;
+  tile.c_stride = kPanelColumns;
+  for (int64_t row = 0; row < all.rows; row += tile.rows) {
+    tile.rows = next_tile_rows(all.rows - row);
+    tile.a = static_cast<const char*>(all.a) + row * all.a_stride;
+    multiply(tile);
+    finish(static_cast<const float*>(sums), row, tile.rows);
+  }
+}
+
+/// `multiply` for bfloat16 with AVX512-BF16's dot product; only where `isa()` has that.
+void multiply_bf16_native(const Tile& tile);
+
+}  // namespace ostinato::cpu
