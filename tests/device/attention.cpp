@@ -12,12 +12,11 @@ struct Shape {
 
 // Heads of a picture, of a prompt, of one decoded token; sizes that are no multiple of anything; a
 // single key; more keys than one block; nothing at all.
-constexpr Shape kShapes[] = {{1, 3, 3, 197, 197, 64, 64}, {2, 4, 2, 33, 33, 32, 32},
-                             {1, 4, 2, 1, 300, 128, 128}, {2, 3, 1, 5, 70, 17, 23},
-                             {1, 2, 2, 7, 1, 8, 16},      {1, 1, 1, 300, 600, 16, 80},
-                             {1, 6, 2, 2, 40, 24, 24},    {1, 8, 1, 1, 65, 40, 16},
-                             {1, 2, 1, 4, 0, 8, 8},       {1, 2, 1, 0, 4, 8, 8},
-                             {0, 2, 1, 4, 4, 8, 8}};
+constexpr Shape kShapes[] = {
+    {1, 3, 3, 197, 197, 64, 64}, {2, 4, 2, 33, 33, 32, 32}, {1, 4, 2, 1, 300, 128, 128},
+    {2, 3, 1, 5, 70, 17, 23},    {1, 2, 2, 7, 1, 8, 16},    {1, 1, 1, 300, 600, 16, 80},
+    {1, 6, 2, 2, 40, 24, 24},    {1, 8, 1, 1, 65, 40, 16},  {1, 2, 1, 4, 0, 8, 8},
+    {1, 2, 1, 0, 4, 8, 8},       {0, 2, 1, 4, 4, 8, 8}};
 
 class AttentionTest : public KernelTest {
  protected:

@@ -22,10 +22,10 @@ struct Shape {
 };
 
 // Tiles and panels that are full, short by one, a single row or column, and empty.
-constexpr Shape kShapes[] = {{1, 1, 1},    {6, 32, 64},  {7, 33, 65},   {4, 32, 32},  {1, 96, 200},
-                             {3, 65, 128}, {12, 17, 15}, {13, 8, 130},  {66, 40, 48}, {5, 64, 1},
-                             {1, 7, 1},    {0, 4, 3},    {3, 0, 5},     {3, 4, 0},    {200, 130, 70},
-                             {2, 300, 16}, {9, 2, 63},   {110, 600, 33}};
+constexpr Shape kShapes[] = {
+    {1, 1, 1},    {6, 32, 64},  {7, 33, 65},    {4, 32, 32},  {1, 96, 200}, {3, 65, 128},
+    {12, 17, 15}, {13, 8, 130}, {66, 40, 48},   {5, 64, 1},   {1, 7, 1},    {0, 4, 3},
+    {3, 0, 5},    {3, 4, 0},    {200, 130, 70}, {2, 300, 16}, {9, 2, 63},   {110, 600, 33}};
 
 TEST_P(ProductTest, EveryShapeAndStorage) {
   for (const Shape& shape : kShapes) {
@@ -51,14 +51,13 @@ TEST_P(ProductTest, AddsWhatIsBroadcast) {
                                   {{"beta", -0.5}, {"alpha", 2}},
                                   "matmul"});
   }
-  expect_fast_equals_reference({"aten.addmm",
-                                {draw({13, 1}), draw({13, 20}), draw({20, 1})},
-                                {{"beta", 3}},
-                                "matmul"});
+  expect_fast_equals_reference(
+      {"aten.addmm", {draw({13, 1}), draw({13, 20}), draw({20, 1})}, {{"beta", 3}}, "matmul"});
 }
 
 TEST_P(ProductTest, Batches) {
-  for (const Shape& shape : {Shape{7, 33, 65}, Shape{1, 16, 64}, Shape{50, 24, 1}, Shape{3, 9, 2}}) {
+  for (const Shape& shape :
+       {Shape{7, 33, 65}, Shape{1, 16, 64}, Shape{50, 24, 1}, Shape{3, 9, 2}}) {
     for (Storage left : {Storage::contiguous, Storage::permuted, Storage::expanded}) {
       for (Storage right : {Storage::contiguous, Storage::permuted, Storage::expanded}) {
         const Draw a = draw({5, shape.rows, shape.inner}, left);
@@ -77,14 +76,20 @@ TEST_P(ProductTest, Batches) {
 }
 
 TEST_P(ProductTest, MatmulBroadcastsByNumpysRules) {
-  const std::vector<std::pair<Sizes, Sizes>> cases = {
-      {{9}, {9}},          {{9}, {9, 5}},          {{5, 9}, {9}},          {{2, 5, 9}, {9}},
-      {{9}, {2, 9, 5}},    {{2, 3, 5, 9}, {9, 4}}, {{3, 5, 9}, {2, 1, 9, 4}},
-      {{2, 1, 5, 9}, {1, 3, 9, 4}}};
+  const std::vector<std::pair<Sizes, Sizes>> cases = {{{9}, {9}},
+                                                      {{9}, {9, 5}},
+                                                      {{5, 9}, {9}},
+                                                      {{2, 5, 9}, {9}},
+                                                      {{9}, {2, 9, 5}},
+                                                      {{2, 3, 5, 9}, {9, 4}},
+                                                      {{3, 5, 9}, {2, 1, 9, 4}},
+                                                      {{2, 1, 5, 9}, {1, 3, 9, 4}}};
   for (const auto& [a, b] : cases) {
     expect_fast_equals_reference({"aten.matmul", {draw(a), draw(b)}, {}, "matmul"});
-    expect_fast_equals_reference(
-        {"aten.matmul", {draw(a, Storage::permuted), constant(b, Storage::permuted)}, {}, "matmul"});
+    expect_fast_equals_reference({"aten.matmul",
+                                  {draw(a, Storage::permuted), constant(b, Storage::permuted)},
+                                  {},
+                                  "matmul"});
   }
   expect_fast_equals_reference({"aten.dot", {draw({100}), draw({100})}, {}, "matmul"});
   expect_fast_equals_reference({"aten.mv", {draw({30, 100}), draw({100})}, {}, "matmul"});
@@ -98,25 +103,25 @@ TEST_P(ProductTest, Linear) {
     for (bool is_constant : {false, true}) {
       const Draw weight = is_constant ? constant({90, 40}) : draw({90, 40});
       expect_fast_equals_reference({"aten.linear", {draw(input), weight, {}}, {}, "matmul"});
-      expect_fast_equals_reference({"aten.linear", {draw(input), weight, draw({90})}, {}, "matmul"});
+      expect_fast_equals_reference(
+          {"aten.linear", {draw(input), weight, draw({90})}, {}, "matmul"});
     }
     for (std::string_view activation : {"none", "relu", "gelu", "gelu_tanh", "silu"}) {
       for (const Sizes& residual : {output, Sizes{1, 90}, Sizes{1}}) {
         if (residual.size() > output.size()) continue;
-        expect_fast_equals_reference(
-            {"linear",
-             {draw(input), constant({90, 40}), draw({90}), draw(residual)},
-             {{"activation", std::string(activation)}},
-             "matmul"});
+        expect_fast_equals_reference({"linear",
+                                      {draw(input), constant({90, 40}), draw({90}), draw(residual)},
+                                      {{"activation", std::string(activation)}},
+                                      "matmul"});
       }
     }
   }
   // rows of the input, or of the residual, that no single stride goes through
-  expect_fast_equals_reference({"linear",
-                                {draw({3, 5, 40}, Storage::expanded), constant({90, 40}), {},
-                                 draw({5, 90})},
-                                {},
-                                "matmul"});
+  expect_fast_equals_reference(
+      {"linear",
+       {draw({3, 5, 40}, Storage::expanded), constant({90, 40}), {}, draw({5, 90})},
+       {},
+       "matmul"});
 }
 
 OSTINATO_KERNEL_TESTS(ProductTest);
