@@ -127,7 +127,7 @@ Problem build(const KernelCase& test) {
   return problem;
 }
 
-std::vector<Output> run(Problem& problem, Tier tier, int threads) {
+std::vector<Output> run(Problem& problem, const KernelCase& test, Tier tier, int threads) {
   device::PackedWeights packed;
   Request request;
   request.node = problem.node;
@@ -138,7 +138,10 @@ std::vector<Output> run(Problem& problem, Tier tier, int threads) {
     request.inputs.push_back(problem.present[i] ? std::optional(problem.operands[i].desc)
                                                 : std::nullopt);
   }
-  request.constants.resize(problem.operands.size());
+  for (size_t i = 0; i < problem.operands.size(); ++i) {
+    const bool constant = test.operands[i] && test.operands[i]->constant;
+    request.constants.push_back(constant ? problem.operands[i].data() : nullptr);
+  }
   std::vector<Output> outputs;
   std::vector<void*> inputs, targets;
   for (const ir::Value* result : problem.node->results) {
@@ -284,10 +287,10 @@ void expect_fast_equals_reference(const KernelCase& test) {
   Problem problem = build(test);
   const bool fused = problem.node->op->expand != nullptr;
   const std::vector<Output> want =
-      fused ? run_expansion(test, problem) : run(problem, Tier::reference, 1);
+      fused ? run_expansion(test, problem) : run(problem, test, Tier::reference, 1);
   for (int threads : {1, 3}) {
     SCOPED_TRACE(fmt::format("{} threads", threads));
-    const std::vector<Output> got = run(problem, Tier::fast, threads);
+    const std::vector<Output> got = run(problem, test, Tier::fast, threads);
     if (got.size() != want.size()) return;
     for (size_t i = 0; i < want.size(); ++i) {
       expect_close(got[i], want[i], tolerance_of(std::string(test.kind), got[i].desc.dtype));

@@ -26,6 +26,7 @@ struct Draw {
   Storage storage = Storage::contiguous;
   double scale = 1, shift = 0;
   int64_t low = -5, high = 6;
+  bool constant = false;  ///< known when the kernel is prepared
 };
 
 struct KernelCase {

@@ -85,9 +85,7 @@ class Attention final : public Kernel {
     T* at(int64_t offset) const {
       return reinterpret_cast<T*>(scratch + offset);
     }
-    const char* input(size_t index) const {
-      return static_cast<const char*>(args.inputs[index]);
-    }
+    const char* input(size_t index) const { return static_cast<const char*>(args.inputs[index]); }
   };
 
   int64_t group() const { return spec_.heads / spec_.kv_heads; }
@@ -130,11 +128,12 @@ Attention::Attention(const device::Request& request, AttentionSpec spec)
   value_columns_ = round_up(spec_.value_depth, kPanelGroup);
   packs_values_ = !few_ || value_columns_ != spec_.value_depth;
   const TileKernel wide = tile_kernel(DType::float32);
-  multiply_keys_ = few_ ? kernel_.dot : kernel_.b == DType::float16 ? wide.multiply
-                                                                    : kernel_.multiply;
+  multiply_keys_ = few_                          ? kernel_.dot
+                   : kernel_.b == DType::float16 ? wide.multiply
+                                                 : kernel_.multiply;
   multiply_values_ = packs_values_ ? wide.multiply : kernel_.multiply_plain;
-  left_stride_ = kernel_.steps(spec_.depth) * kernel_.depth *
-                 static_cast<int64_t>(size_of(kernel_.a));
+  left_stride_ =
+      kernel_.steps(spec_.depth) * kernel_.depth * static_cast<int64_t>(size_of(kernel_.a));
   lay_out_workspace();
 }
 
@@ -152,7 +151,8 @@ void Attention::choose_blocks(int threads) {
     return pairs * query_blocks_;
   };
   const auto uneven = [&](int64_t count) { return count % most != 0 && count < 4 * most; };
-  while (query_block_ * group() > kMostRows && query_block_ > 1) query_block_ = (query_block_ + 1) / 2;
+  while (query_block_ * group() > kMostRows && query_block_ > 1)
+    query_block_ = (query_block_ + 1) / 2;
   while (uneven(units()) && query_block_ > kLeastQueries) query_block_ = (query_block_ + 1) / 2;
   workers_ = static_cast<int>(std::clamp<int64_t>(units(), 1, most));
 }
@@ -177,7 +177,8 @@ void Attention::lay_out_workspace() {
 Range Attention::keys_of(int64_t query, int64_t position) const {
   if (!spec_.causal) return {0, spec_.keys};
   const int64_t end = std::clamp<int64_t>(query + position + 1, 0, spec_.keys);
-  const int64_t begin = spec_.window ? std::max<int64_t>(0, query + position + 1 - *spec_.window) : 0;
+  const int64_t begin =
+      spec_.window ? std::max<int64_t>(0, query + position + 1 - *spec_.window) : 0;
   return {std::min(begin, end), end};
 }
 
@@ -198,8 +199,14 @@ void Attention::run(const Args& args, Worker worker) const {
     const int64_t queries = std::min(query_block_, spec_.queries - query);
     const int64_t kv_head = i / query_blocks_ % spec_.kv_heads;
     const Range first = keys_of(query, position), last = keys_of(query + queries - 1, position);
-    attend({args, scratch, i / query_blocks_ / spec_.kv_heads, kv_head, query, queries * group(),
-            position, {first.begin, last.end}});
+    attend({args,
+            scratch,
+            i / query_blocks_ / spec_.kv_heads,
+            kv_head,
+            query,
+            queries * group(),
+            position,
+            {first.begin, last.end}});
   }
 }
 
@@ -224,7 +231,8 @@ void Attention::pack_keys(const Unit& unit, Range block) const {
   const char* keys = unit.input(1) + unit.batch * spec_.key[0] + unit.kv_head * spec_.key[1];
   for (int64_t key = block.begin; key < block.end; key += kPanelColumns) {
     const int64_t count = std::min(kPanelColumns, block.end - key);
-    char* panel = unit.scratch + workspace_.keys + panels_bytes(kernel_, spec_.depth, key - block.begin);
+    char* panel =
+        unit.scratch + workspace_.keys + panels_bytes(kernel_, spec_.depth, key - block.begin);
     pack_panel(kernel_, {keys + key * spec_.key[2], spec_.key[3], spec_.key[2]}, spec_.depth, count,
                panel);
     if (kernel_.b != DType::float16) continue;
@@ -362,9 +370,10 @@ void Attention::write(const Unit& unit) const {
     const int64_t head = unit.batch * spec_.heads + unit.kv_head * group() + row % group();
     const int64_t query = unit.first_query + row / group();
     const float sum = unit.at<SoftmaxState>(workspace_.states)[row].sum;
-    rows_.write(unit.at<float>(workspace_.sums) + row * value_columns_, sum == 0 ? 0 : 1 / sum,
-                static_cast<char*>(unit.args.outputs[0]) + (head * spec_.queries + query) * row_bytes,
-                spec_.value_depth);
+    rows_.write(
+        unit.at<float>(workspace_.sums) + row * value_columns_, sum == 0 ? 0 : 1 / sum,
+        static_cast<char*>(unit.args.outputs[0]) + (head * spec_.queries + query) * row_bytes,
+        spec_.value_depth);
   }
 }
 

@@ -13,8 +13,8 @@ struct SoftmaxState {
 };
 
 struct AttentionRows {
-  /// Turns `count` scores x into e^(scale·x + bias - max), with the maximum of all that was seen, and
-  /// takes them into the state. Returns what earlier sums must be multiplied by.
+  /// Turns `count` scores x into e^(scale·x + bias - max), with the maximum of all that was seen,
+  /// and takes them into the state. Returns what earlier sums must be multiplied by.
   /// @param bias null for none
   float (*soften)(float* x, int64_t count, float scale, const float* bias, SoftmaxState& state);
 

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "ostinato/base/dtype.h"
@@ -92,8 +93,8 @@ class Convolution final : public Kernel {
   TileKernel kernel_;
   EpilogueFunction epilogue_;
   Convert widen_;
-  bool in_place_ = false;                    // the weight lies as tiles want it
-  std::shared_ptr<const void> arranged_;     // or has been laid so, being a constant
+  bool in_place_ = false;                 // the weight lies as tiles want it
+  std::shared_ptr<const void> arranged_;  // or has been laid so, being a constant
   int64_t position_units_ = 0, row_units_ = 0;
   Grid grid_;
   int64_t panel_bytes_ = 0, worker_bytes_ = 0;
@@ -171,8 +172,7 @@ void Convolution::run(const Args& args, Worker worker) const {
   char* scratch = static_cast<char*>(args.scratch) + worker.index * worker_bytes_;
   const Range tiles = part_of(row_units_, grid_.row(worker));
   const Range rows{tiles.begin * kTileRows, std::min(tiles.end * kTileRows, spec_.outputs)};
-  const Range units =
-      part_of(spec_.images * spec_.groups * position_units_, grid_.column(worker));
+  const Range units = part_of(spec_.images * spec_.groups * position_units_, grid_.column(worker));
   for (int64_t unit = units.begin; unit < units.end;) {
     const int64_t pair = unit / position_units_, first = unit % position_units_;
     const int64_t last = std::min(position_units_, first + units.end - unit);
@@ -201,11 +201,12 @@ void Convolution::multiply(const Job& job, Range positions) const {
     tile.b_stride = tile.columns * unit_bytes(kernel_);
     pack_patches(job, {begin, begin + count}, tile.columns);
     for_each_tile(kernel_.multiply, tile, [&](const float* c, int64_t row, int64_t rows) {
-      Epilogue epilogue{c, rows, count, 1, 1, {}, {}, y + row * row_bytes + begin * element(), row_bytes};
+      Epilogue epilogue{
+          c, rows, count, 1, 1, {}, {}, y + row * row_bytes + begin * element(), row_bytes};
       if (spec_.bias_stride) {
-        epilogue.bias = {static_cast<const char*>(job.args.inputs[2]) +
-                             (output + row) * *spec_.bias_stride,
-                         *spec_.bias_stride, 0};
+        epilogue.bias = {
+            static_cast<const char*>(job.args.inputs[2]) + (output + row) * *spec_.bias_stride,
+            *spec_.bias_stride, 0};
       }
       epilogue_(epilogue);
     });
@@ -300,10 +301,10 @@ std::unique_ptr<Kernel> make_convolution(const device::Request& request) {
   const auto stride = node.integers("stride"), padding = node.integers("padding");
   const auto dilation = node.integers("dilation");
   for (size_t d = 0; d < image; ++d) {
-    spec.axes[3 - image + d] = make_axis(
-        {input.sizes()[d + 2], request.outputs[0].sizes()[d + 2], weight.sizes()[d + 2],
-         of_dim(stride, d), of_dim(padding, d), of_dim(dilation, d), transposed},
-        x[d + 2]);
+    spec.axes[3 - image + d] =
+        make_axis({input.sizes()[d + 2], request.outputs[0].sizes()[d + 2], weight.sizes()[d + 2],
+                   of_dim(stride, d), of_dim(padding, d), of_dim(dilation, d), transposed},
+                  x[d + 2]);
   }
   // weight (outputs of all groups, channels, …), or transposed (channels of all groups, outputs, …)
   const size_t output_dim = transposed ? 1 : 0, channel_dim = transposed ? 0 : 1;

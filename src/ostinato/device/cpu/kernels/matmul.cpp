@@ -14,7 +14,8 @@ std::vector<int64_t> joined(std::vector<int64_t> dims, std::initializer_list<int
   return dims;
 }
 
-// By NumPy's rules: a vector is a row on the left and a column on the right, leading dims broadcast.
+// By NumPy's rules: a vector is a row on the left and a column on the right, leading dims
+// broadcast.
 ProductDims matmul_dims(const Request& request, size_t left, size_t right) {
   const TensorDesc &a = *request.inputs[left], &b = *request.inputs[right];
   const bool row = a.sizes().size() == 1, column = b.sizes().size() == 1;
@@ -57,8 +58,7 @@ std::unique_ptr<Kernel> make_addmm(const Request& request) {
 }  // namespace
 
 void add_matmul(KernelTable& table) {
-  for (const std::string_view op :
-       {"aten.mm", "aten.bmm", "aten.matmul", "aten.dot", "aten.mv"}) {
+  for (const std::string_view op : {"aten.mm", "aten.bmm", "aten.matmul", "aten.dot", "aten.mv"}) {
     table.add(op, device::Tier::fast, make_matmul);
   }
   table.add("aten.addmm", device::Tier::fast, make_addmm);

@@ -84,8 +84,7 @@ void pack_any_pairs(const Matrix& matrix, int64_t begin, int64_t inner, int64_t 
 }
 
 template <typename Unit>
-void pack_single(const Matrix& matrix, int64_t inner, int64_t columns, int64_t width,
-                 Unit* panel) {
+void pack_single(const Matrix& matrix, int64_t inner, int64_t columns, int64_t width, Unit* panel) {
   if (matrix.column_stride == sizeof(Unit)) {
     pack_rows(matrix, inner, columns, width, panel);
   } else if (matrix.row_stride == sizeof(Unit)) {
@@ -129,8 +128,8 @@ std::shared_ptr<void> allocate_packed(size_t bytes) {
   constexpr size_t kLine = 64, kHugePage = size_t{2} << 20;
   const size_t whole = bytes / kHugePage * kHugePage;  // the rest in small pages, not to waste any
   const size_t alignment = whole > 0 ? kHugePage : kLine;
-  void* memory =
-      std::aligned_alloc(alignment, std::max<size_t>(1, (bytes + alignment - 1) / alignment) * alignment);
+  void* memory = std::aligned_alloc(
+      alignment, std::max<size_t>(1, (bytes + alignment - 1) / alignment) * alignment);
   if (memory == nullptr) {
     fail(ErrorCode::out_of_memory, "device/cpu", "Use a smaller dtype or free some memory.",
          "cannot get {} bytes for packed weights", bytes);

@@ -6,8 +6,8 @@
 #include "ostinato/device/device.h"
 
 /// The right matrix of a product, cut into panels of 64 columns that tiles read from one end to the
-/// other. All panels but the last are full; that one's columns are rounded up with zeros. The format
-/// depends on the dtype only, not on the ISA.
+/// other. All panels but the last are full; that one's columns are rounded up with zeros. The
+/// format depends on the dtype only, not on the ISA.
 namespace ostinato::cpu {
 
 /// Elements anywhere in memory.

@@ -34,7 +34,8 @@ Grid cut_grid(int64_t row_units, int64_t column_units, int most) {
   for (int columns = most; columns >= 1; --columns) {  // of equals, the one with narrow columns
     const int rows = most / columns;
     if (columns > column_units || rows > row_units) continue;
-    const int64_t load = part_of(row_units, {0, rows}).end * part_of(column_units, {0, columns}).end;
+    const int64_t load =
+        part_of(row_units, {0, rows}).end * part_of(column_units, {0, columns}).end;
     if (load >= least) continue;
     least = load;
     best = {rows, columns};
@@ -134,9 +135,8 @@ void Product::choose_right(const device::Request& request) {
   }
   const void* constant = request.constants[b.index];
   if (constant != nullptr && spec_.batch == 1 && spec_.columns > 0 && spec_.inner > 0) {
-    panels_ = pack_constant(*request.packed, kernel_,
-                            {constant, b.rows.stride(), b.column_stride}, spec_.inner,
-                            spec_.columns, request.threads);
+    panels_ = pack_constant(*request.packed, kernel_, {constant, b.rows.stride(), b.column_stride},
+                            spec_.inner, spec_.columns, request.threads);
     return;
   }
   const bool near = spec_.rows <= kTileRows || b.rows.stride() * spec_.inner <= kNearEnough;
@@ -171,9 +171,9 @@ void Product::choose_workers(int threads) {
   const double products = static_cast<double>(spec_.batch) * static_cast<double>(spec_.columns) *
                           static_cast<double>(spec_.inner);
   const double flops = 2 * products * static_cast<double>(spec_.rows);
-  const double microseconds = std::max(flops / kFlopsPerMicrosecond,
-                                       products * static_cast<double>(element()) /
-                                           kBytesPerMicrosecond);
+  const double microseconds =
+      std::max(flops / kFlopsPerMicrosecond,
+               products * static_cast<double>(element()) / kBytesPerMicrosecond);
   const int most = workers_for(microseconds, threads);
   row_units_ = spec_.batch * ((spec_.rows + kTileRows - 1) / kTileRows);
   grid_ = cut_grid(row_units_, panel_count(spec_.columns), most);

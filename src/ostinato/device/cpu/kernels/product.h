@@ -42,8 +42,8 @@ struct Grid {
 /// Cuts a matrix of work among at most so many workers so that the busiest has the least to do.
 Grid cut_grid(int64_t row_units, int64_t column_units, int most);
 
-/// y = activation(alpha · (a · b) + beta · bias) + residual for a batch of matrices. All offsets and
-/// strides are in bytes; y is contiguous.
+/// y = activation(alpha · (a · b) + beta · bias) + residual for a batch of matrices. All offsets
+/// and strides are in bytes; y is contiguous.
 struct ProductSpec {
   /// A matrix for each of the batch: element (row, column) of matrix i lies at
   /// batch[i] + rows[row] + column · column_stride.

@@ -49,9 +49,9 @@ bool multiplies(const device::Request& request) {
 ProductSpec product_spec(const device::Request& request, ProductDims dims,
                          std::optional<size_t> bias, std::optional<size_t> residual) {
   const size_t batch_rank = dims.batch.size();
-  const bool shared =
-      std::all_of(dims.b_strides.begin(), dims.b_strides.begin() + static_cast<ptrdiff_t>(batch_rank),
-                  [](int64_t stride) { return stride == 0; });
+  const bool shared = std::all_of(dims.b_strides.begin(),
+                                  dims.b_strides.begin() + static_cast<ptrdiff_t>(batch_rank),
+                                  [](int64_t stride) { return stride == 0; });
   if (shared) {
     dims.rows.insert(dims.rows.begin(), dims.batch.begin(), dims.batch.end());
     dims.batch.clear();

@@ -167,11 +167,10 @@ void dot(const Tile& tile) {
 TileKernel find_tile_kernel(DType dtype) {
   switch (dtype) {
     case DType::bfloat16:
-      return {dtype, dtype, 2, multiply<bfloat16>, dot<bfloat16, bfloat16>,
-              multiply<PlainBfloat16>};
+      return {
+          dtype, dtype, 2, multiply<bfloat16>, dot<bfloat16, bfloat16>, multiply<PlainBfloat16>};
     case DType::float16:
-      return {DType::float32, dtype, 1, multiply<float16>, dot<float, float16>,
-              multiply<float16>};
+      return {DType::float32, dtype, 1, multiply<float16>, dot<float, float16>, multiply<float16>};
     default: return {dtype, dtype, 1, multiply<float>, dot<float, float>, multiply<float>};
   }
 }
