@@ -11,6 +11,18 @@ template <typename T>
 inline constexpr bool is_floating_v =
     std::is_same_v<T, float> || std::is_same_v<T, bfloat16> || std::is_same_v<T, float16>;
 
+/// The dtype of a C++ type.
+template <typename T>
+inline constexpr DType dtype_v = [] {
+  if constexpr (std::is_same_v<T, float>) return DType::float32;
+  if constexpr (std::is_same_v<T, bfloat16>) return DType::bfloat16;
+  if constexpr (std::is_same_v<T, float16>) return DType::float16;
+  if constexpr (std::is_same_v<T, int64_t>) return DType::int64;
+  if constexpr (std::is_same_v<T, int32_t>) return DType::int32;
+  if constexpr (std::is_same_v<T, uint8_t>) return DType::uint8;
+  if constexpr (std::is_same_v<T, bool>) return DType::boolean;
+}();
+
 template <typename T>
 struct type_tag {
   using type = T;

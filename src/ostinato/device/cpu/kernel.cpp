@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "ostinato/base/error.h"
+#include "ostinato/device/cpu/isa.h"
 #include "ostinato/device/cpu/kernels/kernels.h"
 #include "ostinato/device/cpu/reference/reference.h"
 
@@ -32,6 +33,7 @@ Factory KernelTable::find(std::string_view op, device::Tier tier) const {
 
 const KernelTable& kernels() {
   static const KernelTable instance = [] {
+    isa();  // chooses what the fast kernels' factories choose from
     KernelTable table;
     reference::add_binary(table);
     reference::add_cache_update(table);
@@ -52,6 +54,22 @@ const KernelTable& kernels() {
     reference::add_unary(table);
     reference::add_upsample(table);
     reference::add_view(table);
+    add_binary(table);
+    add_cache_update(table);
+    add_compare(table);
+    add_concat(table);
+    add_create(table);
+    add_index(table);
+    add_layer_norm(table);
+    add_normalization(table);
+    add_reduce(table);
+    add_rotary(table);
+    add_scan(table);
+    add_softmax(table);
+    add_sort(table);
+    add_unary(table);
+    add_view(table);
+    reuse_reference(table);
     return table;
   }();
   return instance;

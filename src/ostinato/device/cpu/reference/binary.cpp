@@ -112,11 +112,11 @@ struct Remainder {  // has the sign of the divisor
   static int64_t by_minus_one(int64_t) { return 0; }
 };
 
-template <typename Op>
+template <typename Op, Scalars scalars>
 void division(const Call& call) {
   const View& y = call.outputs[0];
-  const Source a = source(call, "self", y.dtype(), Scalars::round);
-  const Source b = source(call, "other", y.dtype(), Scalars::round);
+  const Source a = source(call, "self", y.dtype(), scalars);
+  const Source b = source(call, "other", y.dtype(), scalars);
   if (is_floating(y.dtype())) return map<float>(y, Op(), a, b);
   const auto f = [&call](int64_t x, int64_t z) {
     if (z == 0) {
@@ -130,8 +130,8 @@ void division(const Call& call) {
 
 void division_by_mode(const Call& call) {
   if (!call.node.has("rounding_mode")) return real<divide>(call);
-  call.node.string("rounding_mode") == "floor" ? division<Floored>(call)
-                                               : division<Truncated>(call);
+  call.node.string("rounding_mode") == "floor" ? division<Floored, Scalars::keep>(call)
+                                               : division<Truncated, Scalars::keep>(call);
 }
 
 int64_t integer_power(int64_t base, int64_t exponent) {
@@ -195,10 +195,10 @@ void add_binary(KernelTable& table) {
     add_kernel(name, make<division_by_mode>);
   }
   for (const std::string_view name : {"aten.fmod.Tensor", "aten.fmod.Scalar"}) {
-    add_kernel(name, make<division<Fmod>>);
+    add_kernel(name, make<division<Fmod, Scalars::round>>);
   }
   for (const std::string_view name : {"aten.remainder.Tensor", "aten.remainder.Scalar"}) {
-    add_kernel(name, make<division<Remainder>>);
+    add_kernel(name, make<division<Remainder, Scalars::round>>);
   }
   for (const std::string_view name :
        {"aten.pow.Tensor_Scalar", "aten.pow.Scalar", "aten.pow.Tensor_Tensor"}) {

@@ -1,0 +1,311 @@
+#include "device/kernel_case.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <map>
+#include <random>
+
+#include "ostinato/base/dtype.h"
+#include "ostinato/device/cpu/kernel.h"
+#include "ostinato/device/cpu/reference/reference.h"
+#include "ostinato/ir/builder.h"
+#include "ostinato/ops/ops.h"
+#include "support/tolerance.h"
+
+namespace ostinato::cpu {
+
+namespace {
+
+using device::Request;
+using device::TensorDesc;
+using device::Tier;
+
+// An operand in memory that ends right after its last element, for the sanitizers to see.
+struct Operand {
+  TensorDesc desc;
+  std::vector<char> bytes;
+  size_t offset = 0;  // of the first element
+
+  void* data() { return bytes.data() + offset; }
+};
+
+Operand draw(const Draw& wanted, std::mt19937& random) {
+  Operand operand;
+  operand.desc.dtype = wanted.dtype;
+  std::vector<int64_t> stored = wanted.sizes;
+  const size_t rank = stored.size();
+  const Storage storage = rank == 0 ? Storage::contiguous : wanted.storage;
+  if (storage == Storage::permuted && rank > 1) std::swap(stored[rank - 1], stored[rank - 2]);
+  if (storage == Storage::sliced) stored[rank - 1] = 2 * stored[rank - 1] + 1;
+  if (storage == Storage::expanded) stored[0] = std::min<int64_t>(stored[0], 1);
+  ir::Layout layout = ir::Layout::contiguous(stored);
+  const auto count = static_cast<size_t>(layout.numel());
+  if (storage == Storage::permuted && rank > 1) {
+    std::swap(layout.strides[rank - 1], layout.strides[rank - 2]);
+  }
+  if (storage == Storage::sliced) {
+    layout.strides[rank - 1] = 2;
+    operand.offset = count > 0 ? size_of(wanted.dtype) : 0;
+  }
+  if (storage == Storage::expanded) layout.strides[0] = 0;
+  layout.sizes = wanted.sizes;
+  operand.desc.layout = layout;
+  operand.bytes.resize(count * size_of(wanted.dtype));
+  dispatch(wanted.dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    T* values = reinterpret_cast<T*>(operand.bytes.data());
+    std::normal_distribution<double> normal(wanted.shift, wanted.scale);
+    std::uniform_int_distribution<int64_t> uniform(wanted.low, wanted.high - 1);
+    for (size_t i = 0; i < count; ++i) {
+      if constexpr (is_floating_v<T>) {
+        values[i] = from_float<T>(static_cast<float>(normal(random)));
+      } else if constexpr (std::is_same_v<T, bool>) {
+        values[i] = (random() & 1) != 0;
+      } else {
+        values[i] = static_cast<T>(uniform(random));
+      }
+    }
+  });
+  return operand;
+}
+
+// The same floats as fp32, row-major.
+Operand widened(Operand& operand) {
+  Operand wide;
+  wide.desc = {DType::float32, ir::Layout::contiguous(operand.desc.sizes())};
+  wide.bytes.resize(wide.desc.bytes());
+  const reference::View from(operand.data(), operand.desc), to(wide.data(), wide.desc);
+  to.from_floats(from.to_floats());
+  return wide;
+}
+
+// Outputs with a margin of known bytes on either side.
+struct Output {
+  static constexpr size_t kMargin = 128;
+  static constexpr char kMark = 0x5a;
+
+  TensorDesc desc;
+  std::vector<char> bytes;
+
+  explicit Output(const TensorDesc& d) : desc(d), bytes(d.bytes() + 2 * kMargin, kMark) {}
+  void* data() { return bytes.data() + kMargin; }
+  bool margins_are_intact() const {
+    const auto marked = [](char c) { return c == kMark; };
+    return std::all_of(bytes.begin(), bytes.begin() + kMargin, marked) &&
+           std::all_of(bytes.end() - kMargin, bytes.end(), marked);
+  }
+};
+
+struct Problem {
+  ir::Graph graph;
+  const ir::Node* node = nullptr;
+  std::vector<Operand> operands;
+  std::vector<bool> present;
+};
+
+Problem build(const KernelCase& test) {
+  Problem problem;
+  std::mt19937 random(static_cast<uint32_t>(std::hash<std::string_view>()(test.op)));
+  std::vector<ir::Value*> values;
+  for (size_t i = 0; i < test.operands.size(); ++i) {
+    problem.present.push_back(test.operands[i].has_value());
+    problem.operands.push_back(test.operands[i] ? draw(*test.operands[i], random) : Operand());
+    if (!test.operands[i]) {
+      values.push_back(nullptr);
+      continue;
+    }
+    const Draw& wanted = *test.operands[i];
+    values.push_back(problem.graph.add_input(
+        fmt::format("x{}", i),
+        {wanted.dtype, ir::Shape(wanted.sizes.begin(), wanted.sizes.end())}));
+  }
+  ir::Builder builder(problem.graph, ops::table());
+  problem.node = builder.call(test.op, values, test.attributes);
+  return problem;
+}
+
+std::vector<Output> run(Problem& problem, Tier tier, int threads) {
+  device::PackedWeights packed;
+  Request request;
+  request.node = problem.node;
+  request.tier = tier;
+  request.threads = threads;
+  request.packed = &packed;
+  for (size_t i = 0; i < problem.operands.size(); ++i) {
+    request.inputs.push_back(problem.present[i] ? std::optional(problem.operands[i].desc)
+                                                : std::nullopt);
+  }
+  request.constants.resize(problem.operands.size());
+  std::vector<Output> outputs;
+  std::vector<void*> inputs, targets;
+  for (const ir::Value* result : problem.node->results) {
+    request.outputs.push_back(
+        {result->dtype(), ir::Layout::contiguous(ir::to_integers(result->shape()))});
+    outputs.emplace_back(request.outputs.back());
+  }
+  std::vector<Operand> operands = problem.operands;  // a state may be overwritten
+  for (Operand& operand : operands) inputs.push_back(operand.data());
+  for (Output& output : outputs) targets.push_back(output.data());
+  const int mutated = problem.node->op->traits.mutates;
+  if (mutated >= 0) {
+    const Operand& state = operands[static_cast<size_t>(mutated)];
+    std::memcpy(targets[0], state.bytes.data(), outputs[0].desc.bytes());
+    inputs[static_cast<size_t>(mutated)] = targets[0];
+  }
+  const Factory make = kernels().find(problem.node->op->name, tier);
+  std::unique_ptr<Kernel> kernel = make == nullptr ? nullptr : make(request);
+  if (kernel == nullptr) {
+    ADD_FAILURE() << "there is no kernel";
+    return {};
+  }
+  std::vector<char> scratch(kernel->scratch_bytes() + 64);
+  const size_t skip = 64 - reinterpret_cast<uintptr_t>(scratch.data()) % 64;
+  Fault fault = nullptr;
+  const Args args{inputs.data(), targets.data(), scratch.data() + skip, &fault};
+  for (int i = kernel->workers(); i-- > 0;) kernel->run(args, {i, kernel->workers()});
+  EXPECT_EQ(fault.load(), nullptr) << "fault";
+  return outputs;
+}
+
+// Runs the nodes of a graph one by one by reference kernels, every result in memory of its own.
+std::vector<Output> run_graph(const ir::Graph& graph, std::vector<Operand> inputs,
+                              std::span<ir::Value* const> wanted) {
+  std::map<const ir::Value*, Output> values;
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    Output value({inputs[i].desc.dtype, ir::Layout::contiguous(inputs[i].desc.sizes())});
+    const reference::View from(inputs[i].data(), inputs[i].desc);
+    const reference::View to(value.data(), value.desc);
+    is_floating(from.dtype()) ? to.from_floats(from.to_floats())
+                              : to.from_integers(from.to_integers());
+    values.emplace(graph.inputs()[i], std::move(value));
+  }
+  for (const auto& node : graph.nodes()) {
+    if (node->op->expand != nullptr) continue;  // the fused call itself
+    Request request;
+    request.node = node.get();
+    request.tier = Tier::reference;
+    std::vector<void*> sources, targets;
+    for (const ir::Value* operand : node->operands) {
+      Output* value = operand == nullptr ? nullptr : &values.at(operand);
+      request.inputs.push_back(value ? std::optional(value->desc) : std::nullopt);
+      sources.push_back(value ? value->data() : nullptr);
+    }
+    request.constants.resize(sources.size());
+    for (const ir::Value* result : node->results) {
+      request.outputs.push_back(
+          {result->dtype(), ir::Layout::contiguous(ir::to_integers(result->shape()))});
+      Output& value = values.emplace(result, Output(request.outputs.back())).first->second;
+      targets.push_back(value.data());
+    }
+    const auto kernel = kernels().find(node->op->name, Tier::reference)(request);
+    Fault fault = nullptr;
+    kernel->run({sources.data(), targets.data(), nullptr, &fault}, {0, 1});
+  }
+  std::vector<Output> results;
+  for (const ir::Value* value : wanted) results.push_back(values.at(value));
+  return results;
+}
+
+// A fused operator has no reference kernel: its oracle is its expansion, in fp32 throughout.
+std::vector<Output> run_expansion(const KernelCase& test, const Problem& problem) {
+  ir::Graph graph;
+  std::vector<ir::Value*> values;
+  std::vector<Operand> inputs;
+  for (size_t i = 0; i < problem.operands.size(); ++i) {
+    if (!problem.present[i]) {
+      values.push_back(nullptr);
+      continue;
+    }
+    Operand operand = problem.operands[i];
+    if (is_floating(operand.desc.dtype)) operand = widened(operand);
+    const std::vector<int64_t>& sizes = operand.desc.sizes();
+    values.push_back(graph.add_input(fmt::format("x{}", i),
+                                     {operand.desc.dtype, ir::Shape(sizes.begin(), sizes.end())}));
+    inputs.push_back(std::move(operand));
+  }
+  ir::Builder builder(graph, ops::table());
+  const ir::Node* node = builder.call(test.op, values, test.attributes);
+  return run_graph(graph, std::move(inputs), node->op->expand(builder, *node));
+}
+
+double value_at(const Output& output, size_t i) {
+  return dispatch(output.desc.dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    T value;
+    std::memcpy(&value, output.bytes.data() + Output::kMargin + i * sizeof(T), sizeof(T));
+    if constexpr (is_floating_v<T>) {
+      return static_cast<double>(to_float(value));
+    } else {
+      return static_cast<double>(value);
+    }
+  });
+}
+
+void expect_close(const Output& got, const Output& want, Tolerance tolerance) {
+  EXPECT_TRUE(got.margins_are_intact()) << "wrote outside of its output";
+  double worst = 0;
+  for (size_t i = 0; i < static_cast<size_t>(want.desc.numel()); ++i) {
+    const double a = value_at(got, i), b = value_at(want, i);
+    if (a == b || (std::isnan(a) && std::isnan(b))) continue;
+    const double allowed = tolerance.atol + tolerance.rtol * std::fabs(b);
+    const double difference = std::fabs(a - b);
+    worst = std::fmax(worst, difference);
+    if (difference <= allowed) continue;
+    ADD_FAILURE() << fmt::format(
+        "element {} of {} {}: expected {:.9g}, got {:.9g}, allowed ±{:.3g}", i,
+        name_of(want.desc.dtype), fmt::join(want.desc.sizes(), "x"), b, a, allowed);
+    return;
+  }
+}
+
+std::string describe(const KernelCase& test) {
+  std::string text(test.op);
+  for (const auto& operand : test.operands) {
+    if (!operand) {
+      text += " None";
+      continue;
+    }
+    text += fmt::format(" {}({}){}", name_of(operand->dtype), fmt::join(operand->sizes, ","),
+                        std::string_view("cpse").substr(static_cast<size_t>(operand->storage), 1));
+  }
+  for (const ir::NamedAttribute& attribute : test.attributes) {
+    text += fmt::format(" {}={}", attribute.name, ir::to_string(attribute.value));
+  }
+  return text;
+}
+
+}  // namespace
+
+void expect_fast_equals_reference(const KernelCase& test) {
+  SCOPED_TRACE(describe(test));
+  Problem problem = build(test);
+  const bool fused = problem.node->op->expand != nullptr;
+  const std::vector<Output> want =
+      fused ? run_expansion(test, problem) : run(problem, Tier::reference, 1);
+  for (int threads : {1, 3}) {
+    SCOPED_TRACE(fmt::format("{} threads", threads));
+    const std::vector<Output> got = run(problem, Tier::fast, threads);
+    if (got.size() != want.size()) return;
+    for (size_t i = 0; i < want.size(); ++i) {
+      expect_close(got[i], want[i], tolerance_of(std::string(test.kind), got[i].desc.dtype));
+    }
+  }
+}
+
+std::vector<std::tuple<Isa, DType>> all_isas_and_dtypes() {
+  std::vector<std::tuple<Isa, DType>> all;
+  for (Isa isa : available_isas()) {
+    for (DType dtype : {DType::float32, DType::bfloat16, DType::float16})
+      all.emplace_back(isa, dtype);
+  }
+  return all;
+}
+
+std::string parameter_name(const testing::TestParamInfo<std::tuple<Isa, DType>>& info) {
+  return fmt::format("{}_{}", name_of(std::get<0>(info.param)), name_of(std::get<1>(info.param)));
+}
+
+}  // namespace ostinato::cpu

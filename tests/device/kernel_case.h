@@ -1,0 +1,64 @@
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ostinato/device/cpu/isa.h"
+#include "ostinato/ir/attribute.h"
+#include "ostinato/tensor.h"
+
+/// Kernels of the CPU against the reference kernels, on random operands.
+namespace ostinato::cpu {
+
+/// How an operand lies in memory: row-major; with the last two dims swapped; every other element of
+/// the last dim of something larger; its first dim one element repeated.
+enum class Storage { contiguous, permuted, sliced, expanded };
+
+/// One operand to be drawn: floats from a normal distribution, scaled and moved; integers evenly
+/// from [low, high).
+struct Draw {
+  DType dtype = DType::float32;
+  std::vector<int64_t> sizes = {};
+  Storage storage = Storage::contiguous;
+  double scale = 1, shift = 0;
+  int64_t low = -5, high = 6;
+};
+
+struct KernelCase {
+  std::string_view op;
+  std::vector<std::optional<Draw>> operands;  ///< nullopt for None
+  std::vector<ir::NamedAttribute> attributes = {};
+  std::string_view kind = "elementwise";  ///< of tolerance
+};
+
+/// Runs the case on both tiers, the fast one on one thread and on several, and expects equal
+/// results within the tolerances of their dtypes, and nothing written outside of them.
+void expect_fast_equals_reference(const KernelCase& test);
+
+/// Tests that run for every level of instructions there is, and every floating dtype.
+class KernelTest : public testing::TestWithParam<std::tuple<Isa, DType>> {
+ protected:
+  void SetUp() override {
+    before_ = isa();
+    use_isa(std::get<0>(GetParam()));
+  }
+  void TearDown() override { use_isa(before_); }
+
+  DType dtype() const { return std::get<1>(GetParam()); }
+
+ private:
+  Isa before_ = Isa::sse2;
+};
+
+/// The parameters of KernelTest, and how they are named.
+std::vector<std::tuple<Isa, DType>> all_isas_and_dtypes();
+std::string parameter_name(const testing::TestParamInfo<std::tuple<Isa, DType>>& info);
+
+#define OSTINATO_KERNEL_TESTS(Suite) \
+  INSTANTIATE_TEST_SUITE_P(Cpu, Suite, testing::ValuesIn(all_isas_and_dtypes()), parameter_name)
+
+}  // namespace ostinato::cpu
