@@ -4,6 +4,7 @@
 
 #include "ostinato/base/error.h"
 #include "ostinato/passes/expand.h"
+#include "ostinato/runtime/evaluate.h"
 
 namespace ostinato::runtime {
 
@@ -31,6 +32,9 @@ Program::Program(ir::Graph graph, device::Device& device, ProgramOptions options
       symbols_(graph_.symbols()) {
   const auto start = std::chrono::steady_clock::now();
   if (options_.mode == Mode::reference) passes::expand_fused(graph_);
+  if (options_.mode == Mode::graph) {
+    passes_ = passes::optimise(graph_, {options_.passes_off, constant_evaluator(), {}});
+  }
   const auto elapsed = std::chrono::steady_clock::now() - start;
   passes_ms_ = std::chrono::duration<double, std::milli>(elapsed).count();
 }

@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "ostinato/device/device.h"
+#include "ostinato/passes/pipeline.h"
 #include "ostinato/plan/plan.h"
 
 namespace ostinato::runtime {
@@ -37,6 +38,7 @@ class Program {
   const std::vector<std::string>& symbols() const { return symbols_; }
   const device::PackedWeights& packed() const { return packed_; }
   double passes_ms() const { return passes_ms_; }  ///< that the mode's rewrites took
+  const std::vector<passes::PassReport>& passes() const { return passes_; }  ///< of the graph mode
 
   /// Kernels and memory for one shape key. Thread-safe.
   plan::Plan plan(const ir::Bindings& bindings) const;
@@ -47,6 +49,7 @@ class Program {
   ProgramOptions options_;
   std::vector<std::string> symbols_;
   mutable device::PackedWeights packed_;
+  std::vector<passes::PassReport> passes_;
   double passes_ms_ = 0;
 };
 
