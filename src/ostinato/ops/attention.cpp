@@ -158,7 +158,7 @@ Value* expand(ir::Builder& builder, const Attention& attention) {
   scores = builder("aten.view", {scores}, {{"size", Shape{query[0], heads, query[2], columns}}});
   Value* masked = mask_scores(builder, attention, scores);
   Value* weights = builder("aten._softmax", {masked}, {{"dim", -1}, {"half_to_float", false}});
-  if (masked != scores) {
+  if (masked != scores && !columns.is(0)) {
     Value* best = builder("aten.amax", {masked}, {{"dim", Shape{-1}}, {"keepdim", true}});
     Value* nothing =
         builder("aten.eq.Scalar", {best}, {{"other", -std::numeric_limits<double>::infinity()}});

@@ -263,6 +263,10 @@ std::vector<ValueType> infer_as_strided(const Node& node) {
   }
   Dim last = node.has("storage_offset") ? node.dim("storage_offset") : Dim(0);
   bool empty = false;
+  if (last.is_constant() && last.value() < 0) {
+    reject(node, "Count from the operand's first element.",
+           "expected a storage_offset of at least 0, got {}", last.str());
+  }
   for (size_t i = 0; i < size.size(); ++i) {
     empty = empty || size[i].is(0);
     last = last + (size[i] - Dim(1)) * stride[i];

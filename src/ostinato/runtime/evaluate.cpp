@@ -1,6 +1,7 @@
 #include "ostinato/runtime/evaluate.h"
 
-#include <algorithm>
+#include "ostinato/base/error.h"
+#include "ostinato/device/device.h"
 
 namespace ostinato::runtime {
 
@@ -8,46 +9,52 @@ namespace {
 
 using device::Address;
 
-Address fixed(const void* pointer) {
-  return {Address::Kind::fixed, const_cast<void*>(pointer), 0, 0};
+Address fixed(void* pointer) { return {Address::Kind::fixed, pointer, 0, 0}; }
+
+device::TensorDesc describe(const Tensor& tensor) {
+  return {tensor.dtype(), ir::Layout::contiguous(tensor.shape())};
 }
 
-}  // namespace
-
-std::vector<Tensor> evaluate(device::Device& device, const ir::Node& node,
+std::vector<Tensor> evaluate(device::Device& cpu, device::Stream& stream, const ir::Node& node,
                              std::span<const Tensor> operands) {
-  device::PackedWeights packed;
   device::Request request;
   request.node = &node;
-  request.packed = &packed;
+  request.tier = device::Tier::reference;
   device::Step step;
-  for (const Tensor& operand : operands) {
-    request.constants.push_back(nullptr);  // not worth packing for one run
+  for (Tensor operand : operands) {
     request.inputs.emplace_back();
-    if (operand.defined()) {
-      request.inputs.back() = {operand.dtype(), ir::Layout::contiguous(operand.shape())};
-    }
+    if (operand.defined()) request.inputs.back() = describe(operand);
+    request.constants.push_back(operand.data());
     step.inputs.push_back(operand.defined() ? fixed(operand.data()) : Address{});
   }
   std::vector<Tensor> results;
   for (const ir::Value* result : node.results) {
-    const ir::Shape& shape = result->shape();
-    if (!std::all_of(shape.begin(), shape.end(), [](const auto& d) { return d.is_constant(); })) {
-      return {};
-    }
-    results.push_back(Tensor::empty(result->dtype(), to_integers(shape)));
-    request.outputs.push_back({result->dtype(), ir::Layout::contiguous(to_integers(shape))});
+    results.push_back(Tensor::empty(result->dtype(), to_integers(result->shape())));
+    request.outputs.push_back(describe(results.back()));
     step.outputs.push_back(fixed(results.back().data()));
   }
-  std::shared_ptr<device::Kernel> kernel = device.prepare(request);
-  if (kernel == nullptr) return {};
-  const std::shared_ptr<void> scratch = device.allocate(kernel->scratch_bytes());
+  step.kernel = cpu.prepare(request);
+  if (step.kernel == nullptr) return {};
+  const std::shared_ptr<void> scratch = cpu.allocate(step.kernel->scratch_bytes());
   step.scratch = fixed(scratch.get());
-  step.kernel = std::move(kernel);
-  const auto stream = device.make_stream(1);
-  device.launch(step, {}, *stream);
-  device.synchronise(*stream);
+  cpu.launch(step, {}, stream);
+  cpu.synchronise(stream);
   return results;
+}
+
+}  // namespace
+
+passes::PassContext constant_evaluator() {
+  device::Device& cpu = device::get("cpu");
+  const std::shared_ptr<device::Stream> stream = cpu.make_stream(1);
+  return {[&cpu, stream](const ir::Node& node, std::span<const Tensor> operands) {
+    try {
+      return evaluate(cpu, *stream, node, operands);
+    } catch (const Error& error) {
+      if (error.code() == ErrorCode::internal) throw;
+      return std::vector<Tensor>();
+    }
+  }};
 }
 
 }  // namespace ostinato::runtime

@@ -1,15 +1,12 @@
 #pragma once
 
-#include <span>
-#include <vector>
-
-#include "ostinato/device/device.h"
+#include "ostinato/passes/pass.h"
 
 namespace ostinato::runtime {
 
-/// The results of one node on dense operands (undefined for None), computed at once; what constants
-/// are folded with. Nothing when a result's size is symbolic or the device has no kernel for it.
-std::vector<Tensor> evaluate(device::Device& device, const ir::Node& node,
-                             std::span<const Tensor> operands);
+/// What the passes compute constants with: the reference kernels of the CPU, whatever device the
+/// graph is for. A call without a kernel, or one that fails (an index out of range), is left to the
+/// run, which reports it.
+passes::PassContext constant_evaluator();
 
 }  // namespace ostinato::runtime

@@ -33,13 +33,7 @@ Program::Program(ir::Graph graph, device::Device& device, ProgramOptions options
   const auto start = std::chrono::steady_clock::now();
   if (options_.mode == Mode::reference) passes::expand_fused(graph_);
   if (options_.mode == Mode::graph) {
-    passes::PassContext context;
-    if (device.computes()) {
-      context.evaluate = [&device](const ir::Node& node, std::span<const Tensor> operands) {
-        return evaluate(device, node, operands);
-      };
-    }
-    pass_reports_ = passes::optimise(graph_, {.off = options_.passes_off, .context = context});
+    passes_ = passes::optimise(graph_, {options_.passes_off, constant_evaluator(), {}});
   }
   const auto elapsed = std::chrono::steady_clock::now() - start;
   passes_ms_ = std::chrono::duration<double, std::milli>(elapsed).count();

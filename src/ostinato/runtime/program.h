@@ -38,8 +38,7 @@ class Program {
   const std::vector<std::string>& symbols() const { return symbols_; }
   const device::PackedWeights& packed() const { return packed_; }
   double passes_ms() const { return passes_ms_; }  ///< that the mode's rewrites took
-  /// What each pass of the graph mode did; empty in the other modes.
-  const std::vector<passes::PassReport>& pass_reports() const { return pass_reports_; }
+  const std::vector<passes::PassReport>& passes() const { return passes_; }  ///< of the graph mode
 
   /// Kernels and memory for one shape key. Thread-safe.
   plan::Plan plan(const ir::Bindings& bindings) const;
@@ -50,8 +49,8 @@ class Program {
   ProgramOptions options_;
   std::vector<std::string> symbols_;
   mutable device::PackedWeights packed_;
+  std::vector<passes::PassReport> passes_;
   double passes_ms_ = 0;
-  std::vector<passes::PassReport> pass_reports_;
 };
 
 }  // namespace ostinato::runtime
