@@ -3,11 +3,12 @@ PRESET ?= release
 VENV := $(or $(OSTINATO_VENV),.venv)
 JOBS ?= $(shell nproc)
 
-.PHONY: help build demo test lint format clean
+.PHONY: help build demo test lint sanitize format clean
 
 help:
 	@echo "make demo    build, then the three-way bench on a picture, sentences and prompts"
-	@echo "make test    every check: lint, unit tests, sanitizers, fuzzers, parity with PyTorch"
+	@echo "make test    lint, unit tests, fuzzers, parity with PyTorch and transformers"
+	@echo "make sanitize  the unit tests under ASan, UBSan and TSan"
 	@echo "make build   the release build alone (PRESET=dev|asan|tsan|fuzz for another)"
 	@echo "make format  clang-format and ruff over the tree"
 
@@ -27,6 +28,10 @@ test:
 lint:
 	tools/setup.sh test
 	tools/lint.sh
+
+sanitize:
+	tools/setup.sh test
+	tools/sanitize.sh
 
 format:
 	git ls-files '*.h' '*.cpp' | xargs clang-format-14 -i

@@ -113,8 +113,8 @@ def rows(name: str, report: dict) -> list[tuple[str, ...]]:
             for lane in ("golden", "eager", "graph")
         ]
         speedup = f"{batch['speedup']['graph_vs_eager']:.2f}×"
-        found.append((name, report["actual"]["dtype"], str(batch["batch_size"]),
-                      accuracy["verdict"], f"{accuracy['cosine']:.6f}", *times, speedup))  # fmt: skip
+        cells = (report["actual"]["dtype"], str(batch["batch_size"]), accuracy["verdict"])
+        found.append((name, *cells, f"{accuracy['cosine']:.6f}", *times, speedup))
     return found
 
 

@@ -38,8 +38,8 @@ class Lane {
  public:
   explicit Lane(LaneSpec spec);
 
-  /// Compiles for these inputs and runs once: `first_call_ms`, `phases_ms`, `planned_arena_bytes`, and
-  /// the `dtype` it ran in.
+  /// Compiles for these inputs and runs once: `first_call_ms`, `phases_ms`, `planned_arena_bytes`,
+  /// and the `dtype` it ran in.
   Json first_call(const NamedTensors& inputs);
 
   /// Runs the same inputs again: `samples_ms`. Stops after `budget_ms`, but not before one call.

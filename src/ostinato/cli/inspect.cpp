@@ -19,7 +19,7 @@ struct Flags : CommonFlags {
 
 Json pass_report(const runtime::Program& program) {
   Json table = Json::array();
-  for (const passes::PassReport& pass : program.pass_reports()) {
+  for (const passes::PassReport& pass : program.passes()) {
     table.push_back({{"name", pass.name},
                      {"changed", pass.changed},
                      {"nodes_before", pass.nodes_before},

@@ -1,4 +1,4 @@
-#include "ostinato/cli/cli.h"
+#include "ostinato/import/new_model.h"
 
 #include <fmt/format.h>
 
@@ -8,8 +8,8 @@
 
 #include "ostinato/base/dtype.h"
 #include "ostinato/base/json.h"
+#include "ostinato/cli/cli.h"
 #include "ostinato/import/config.h"
-#include "ostinato/import/new_model.h"
 
 namespace ostinato::cli {
 

@@ -119,7 +119,6 @@ class Device {
 
   virtual std::string_view name() const = 0;  ///< as in `--device`
   virtual Properties properties() const = 0;
-  virtual bool computes() const { return true; }  ///< false: results are arbitrary
 
   /// Memory on the device, 64-byte aligned, uninitialised; throws `out_of_memory`.
   virtual std::shared_ptr<void> allocate(size_t bytes) = 0;

@@ -8,6 +8,7 @@
 
 #include "ostinato/base/error.h"
 #include "ostinato/device/cpu/capture.h"
+#include "ostinato/device/cpu/isa.h"
 
 namespace ostinato::cpu {
 
@@ -27,7 +28,7 @@ class CpuDevice final : public device::Device {
 
   device::Properties properties() const override {
     return {
-        cpu_model(), "x86-64", default_threads(),
+        cpu_model(), std::string(name_of(isa())), default_threads(),
         static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(sysconf(_SC_PAGESIZE))};
   }
 

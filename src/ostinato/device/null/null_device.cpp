@@ -22,8 +22,6 @@ class NullDevice final : public Device {
   std::string_view name() const override { return "null"; }
   Properties properties() const override { return {"null device, computes nothing", "none", 0, 0}; }
 
-  bool computes() const override { return false; }
-
   std::shared_ptr<void> allocate(size_t bytes) override { return std::make_shared<char[]>(bytes); }
   void clear(void* target, size_t bytes) override { std::memset(target, 0, bytes); }
   void copy_to_device(void* target, const void* host, size_t bytes) override {
