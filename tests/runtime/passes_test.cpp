@@ -5,6 +5,8 @@
 
 #include "ostinato/base/dtype.h"
 #include "ostinato/base/error.h"
+#include "ostinato/import/model.h"
+#include "ostinato/import/new_model.h"
 #include "ostinato/ir/text.h"
 #include "ostinato/ops/ops.h"
 #include "ostinato/passes/pipeline.h"
@@ -74,6 +76,45 @@ TEST(Passes, ChangeNoBitOfRandomGraphs) {
   }
   EXPECT_GT(compared, 200u);
   EXPECT_LT(nodes_after, nodes_before);
+}
+
+/// A small model of that name, of as many layers as the real one.
+importer::Model model(std::string_view name, int layers) {
+  Json config = importer::preset(name, true).config;
+  config["num_hidden_layers"] = layers;
+  return importer::Model::from_config(config, std::string(name),
+                                      {.weights = importer::WeightSource::random});
+}
+
+TEST(Passes, ChangeNoBitOfModels) {
+  for (const char* name : {"vit-base-patch16-224", "bert-base", "qwen3-0.6b"}) {
+    const ir::Graph graph = model(name, 2).forward();
+    ir::Graph optimised = graph.specialise({});
+    passes::optimise(optimised, {.context = constant_evaluator()});
+    EXPECT_LE(optimised.nodes().size(), graph.nodes().size()) << name;
+    const auto inputs = random_inputs(graph, {{"b", 2}, {"s", 7}}, 1);
+    const auto expected = run(graph, inputs), got = run(optimised, inputs);
+    ASSERT_FALSE(expected.empty()) << name;
+    ASSERT_EQ(got.size(), expected.size());
+    for (size_t i = 0; i < got.size(); ++i) EXPECT_TRUE(same(got[i], expected[i])) << name;
+  }
+}
+
+TEST(Passes, AreQuickOnManyLayers) {
+  for (const bool decoder : {false, true}) {
+    const importer::Model qwen = model("qwen3-0.6b", 28);
+    ir::Graph graph = decoder ? qwen.decoder(128) : qwen.forward();
+    const size_t before = graph.nodes().size();
+    ASSERT_GT(before, 28u * 20u);
+    int64_t microseconds = 0;
+    for (const auto& report : passes::optimise(graph, {.context = constant_evaluator()})) {
+      microseconds += report.microseconds;
+    }
+    RecordProperty(
+        decoder ? "decoder" : "forward",
+        fmt::format("{} nodes to {} in {} us", before, graph.nodes().size(), microseconds));
+    EXPECT_LT(microseconds, 1'000'000);  // some 20 ms; a busy machine and sanitizers take longer
+  }
 }
 
 TEST(Passes, ComputeConstantsWithTheReferenceKernels) {

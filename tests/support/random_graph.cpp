@@ -188,9 +188,16 @@ class Generator {
 
   void call(const OpRow& row) {
     std::vector<Value*> operands;
-    if (!made_operands(row, operands)) operands = drawn_operands(row);
+    made_.clear();
+    if (!made_operands(row, operands) && !made_image_operands(row, operands)) {
+      operands = drawn_operands(row);
+    }
     std::vector<Attribute> attributes;
     for (const ir::AttrSpec& spec : row.attributes) {
+      if (const auto made = made_.find(spec.name); made != made_.end()) {
+        attributes.push_back(made->second);
+        continue;
+      }
       const bool fall_back = spec.fallback && random_.chance(60);
       attributes.push_back(fall_back ? *spec.fallback : attribute(spec, operands));
     }
@@ -232,6 +239,7 @@ class Generator {
 
   /// Operands for the rows that are hardly ever hit by chance; false for all others.
   bool made_operands(const OpRow& row, std::vector<Value*>& operands);
+  bool made_image_operands(const OpRow& row, std::vector<Value*>& operands);
 
   std::vector<Value*> drawn_operands(const OpRow& row) {
     std::vector<Value*> operands;
@@ -323,6 +331,7 @@ class Generator {
   Graph graph_;
   ir::Builder builder_;
   std::vector<const OpRow*> rows_;
+  std::map<std::string_view, Attribute> made_;  // attributes that go with made operands
   std::vector<Value*> values_;                  // that a new call may read
   std::map<const Value*, const Value*> views_;  // of what
 };
@@ -391,6 +400,52 @@ bool Generator::made_operands(const OpRow& row, std::vector<Value*>& operands) {
     Shape value = state->shape();
     value[2] = 1;
     operands = {state, of_type({state->dtype(), value}), position()};
+  } else {
+    return false;
+  }
+  return true;
+}
+
+bool Generator::made_image_operands(const OpRow& row, std::vector<Value*>& operands) {
+  const std::string_view name = row.name;
+  const auto floats = [&](Shape shape) { return of_type({DType::float32, std::move(shape)}); };
+  const auto optional = [&](Shape shape) { return random_.chance(60) ? floats(shape) : nullptr; };
+  const auto two = [&](int64_t low, int64_t high) {
+    return Shape{Dim(random_(low, high)), Dim(random_(low, high))};
+  };
+  const Dim channels = random_(1, 3);
+  const Shape image{random_size(), channels, random_(3, 6), random_(3, 6)};
+  if (name == "aten.convolution") {
+    const Dim made = random_(1, 3);
+    operands = {floats(image), floats({made, channels, random_(1, 3), random_(1, 3)}),
+                optional({made})};
+    made_ = {{"stride", two(1, 2)},           {"padding", two(0, 1)}, {"dilation", Shape{1, 1}},
+             {"output_padding", Shape{0, 0}}, {"transposed", false},  {"groups", Dim(1)}};
+  } else if (name == "aten.max_pool2d_with_indices" || name == "aten.avg_pool2d") {
+    operands = {floats(image)};
+    made_ = {{"kernel_size", two(2, 3)}, {"stride", two(1, 2)}, {"padding", two(0, 1)}};
+  } else if (name.find("adaptive_avg_pool2d") != std::string_view::npos ||
+             name.starts_with("aten.upsample")) {
+    operands = {floats(image)};
+    made_ = {{"output_size", two(1, 5)}};
+  } else if (name == "aten._native_batch_norm_legit_no_training") {
+    const Shape each{channels};
+    operands = {floats(image), optional(each), optional(each), floats(each), floats(each)};
+  } else if (name == "aten.native_group_norm") {
+    operands = {floats(image), optional({channels}), optional({channels})};
+    made_ = {{"N", image[0]},
+             {"C", channels},
+             {"HxW", image[2] * image[3]},
+             {"group", random_.chance(50) ? channels : Dim(1)}};
+  } else if (name == "aten.mv") {
+    const Dim columns = random_size();
+    operands = {floats({random_size(), columns}), floats({columns})};
+  } else if (name == "aten.select_scatter" || name == "aten.index_put") {
+    const Dim rows = random_(2, 4), columns = random_size();
+    operands = {floats({rows, columns}), floats({columns})};
+    made_ = {{"dim", Dim(0)}, {"index", Dim(random_(-1, 1))}};
+    if (name == "aten.index_put")
+      operands.insert(operands.begin() + 1, of_type({DType::int64, {}}));
   } else {
     return false;
   }

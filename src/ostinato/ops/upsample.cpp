@@ -4,6 +4,7 @@
 
 namespace ostinato::ops {
 
+using ir::Dim;
 using ir::Node;
 using ir::Shape;
 using ir::ValueType;
@@ -26,7 +27,12 @@ std::vector<ValueType> infer_resized_image(const Node& node) {
     if (size[i].is_constant() && size[i].value() < 1) {
       reject(node, "Give sizes of at least 1.", "cannot resize to {}", to_string(size));
     }
-    shape[shape.size() - 2 + i] = size[i];
+    Dim& side = shape[shape.size() - 2 + i];
+    if (side.is(0)) {
+      reject(node, "Give an image that has pixels.", "cannot resize {} to {}", to_string(shape),
+             to_string(size));
+    }
+    side = size[i];
   }
   return {{node.operands[0]->dtype(), shape}};
 }
