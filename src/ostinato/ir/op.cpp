@@ -33,7 +33,7 @@ const OpRow& OpTable::at(std::string_view name) const {
   for (const auto& entry : rows_) names.push_back(entry.first);
   const std::string_view guess = nearest(name, names);
   fail(ErrorCode::not_found, "ir/op",
-       guess.empty() ? "The operators are listed in docs/operators.md."
+       guess.empty() ? "Its row would be in src/ostinato/ops; CONTRIBUTING.md says how to add one."
                      : fmt::format("Did you mean '{}'?", guess),
        "there is no operator '{}'", name);
 }
