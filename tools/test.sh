@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 venv="${OSTINATO_VENV:-.venv}"
 jobs="$(nproc)"
-fuzz_seconds="${OSTINATO_FUZZ_SECONDS:-20}" # of each target
+fuzz_seconds="${OSTINATO_FUZZ_SECONDS:-20}" # of each target; one seed, so that a failure can be had again
 
 step() { printf '\n== %s (%d s)\n' "$*" "$SECONDS"; }
 build() { # PRESET [TARGET...]
@@ -29,7 +29,7 @@ for target in build/fuzz/tests/fuzz/fuzz_*; do
   mkdir -p "build/fuzz/corpus/$name"
   echo "$name"
   seeds="tests/fuzz/seeds/$name"
-  "$target" -max_total_time="$fuzz_seconds" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+  "$target" -seed=1 -max_total_time="$fuzz_seconds" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
     "build/fuzz/corpus/$name" $([[ -d $seeds ]] && echo "$seeds") 2>&1 | tail -n 4
 done
 
