@@ -1,5 +1,6 @@
 """What the parity tests share."""
 
+import importlib.util
 import os
 import subprocess
 from pathlib import Path
@@ -7,6 +8,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def package_folder(package):
+    """Where an installed package's files lie, found without running the package."""
+    return Path(importlib.util.find_spec(package).origin).parent
 
 
 @pytest.fixture(scope="session")

