@@ -50,6 +50,13 @@ TEST_F(ShardedCheckpoint, FindsEachTensorInItsShard) {
   expect_error([&] { checkpoint.get("d"); }, ErrorCode::not_found, "\"d\"");
 }
 
+TEST_F(ShardedCheckpoint, IsRandomWhenAnyShardSaysSo) {
+  index(R"({"a": "one.safetensors", "b": "one.safetensors", "c": "two.safetensors"})");
+  EXPECT_FALSE(Checkpoint::open(folder_.path()).is_random());
+  write_safetensors(folder_ / "two.safetensors", {{"c", filled(3, 3)}}, {{"weights", "random"}});
+  EXPECT_TRUE(Checkpoint::open(folder_.path()).is_random());
+}
+
 TEST_F(ShardedCheckpoint, SaysWhatIsMissing) {
   expect(ErrorCode::not_found, "model.safetensors or model.safetensors.index.json");
   folder_.file("pytorch_model.bin", "");

@@ -131,6 +131,13 @@ std::vector<std::string> Checkpoint::names() const {
   return names;
 }
 
+bool Checkpoint::is_random() const {
+  return std::any_of(shards_.begin(), shards_.end(), [](const SafetensorsFile& file) {
+    const auto found = file.metadata().find(std::string(kWeightsKey));
+    return found != file.metadata().end() && found->second == kRandomWeights;
+  });
+}
+
 const SafetensorsFile& Checkpoint::file_of(std::string_view tensor) const {
   const auto found = shard_of_.find(tensor);
   if (found == shard_of_.end()) {

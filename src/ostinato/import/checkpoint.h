@@ -13,6 +13,12 @@
 
 namespace ostinato::importer {
 
+/// What `new_model` writes into the metadata of its weights, so that nobody takes them for trained
+/// ones later: `weights` is `random`, `seed` is the seed in decimal digits.
+inline constexpr std::string_view kWeightsKey = "weights";
+inline constexpr std::string_view kRandomWeights = "random";
+inline constexpr std::string_view kSeedKey = "seed";
+
 /// The weights of a model folder: `model.safetensors`, or the shards that
 /// `model.safetensors.index.json` names. All files are mapped, none is read before a tensor of it
 /// is.
@@ -30,6 +36,9 @@ class Checkpoint {
   /// not.
   TensorInfo info(std::string_view tensor) const { return file_of(tensor).info(tensor); }
   Tensor get(std::string_view tensor) const { return file_of(tensor).get(tensor); }
+
+  /// Whether some file's metadata say that its weights are random (see `kWeightsKey`).
+  bool is_random() const;
 
   /// The file that holds the tensor.
   const SafetensorsFile& file_of(std::string_view tensor) const;

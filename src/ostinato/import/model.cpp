@@ -94,6 +94,7 @@ void Model::read_config(std::string_view source) {
   if (pretrained) {
     checkpoint = Checkpoint::open(folder_);
     names.emplace(*checkpoint, *family_, architecture_);
+    if (!checkpoint->is_random()) weight_source_ = WeightSource::pretrained;
   }
   const auto has_module = [&](std::string_view module) {
     return !names || names->has_module(module);

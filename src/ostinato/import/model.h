@@ -47,7 +47,8 @@ class Model {
   const std::string& architecture() const { return architecture_; }
   const Json& config() const { return *config_; }
   DType dtype() const { return dtype_; }
-  WeightSource weight_source() const { return options_.weights; }
+  /// What the weights are: `random` also for a folder whose files say so, as those of `new_model`.
+  WeightSource weight_source() const { return weight_source_; }
   uint64_t seed() const { return options_.seed; }
 
   int64_t parameter_count() const;  ///< elements; tied weights count once
@@ -97,6 +98,7 @@ class Model {
 
   std::filesystem::path folder_;
   ModelOptions options_;
+  WeightSource weight_source_ = WeightSource::random;
   std::shared_ptr<const Json> config_;
   const Family* family_ = nullptr;
   std::string architecture_;

@@ -6,6 +6,7 @@
 #include "ostinato/base/dtype.h"
 #include "ostinato/base/error.h"
 #include "ostinato/base/mapped_file.h"
+#include "ostinato/import/checkpoint.h"
 #include "ostinato/import/model.h"
 #include "ostinato/import/safetensors_writer.h"
 
@@ -96,7 +97,10 @@ NewModel new_model(const Preset& preset, const std::string& source, const fs::pa
   }
   const std::vector<std::pair<std::string, Tensor>> tensors(model.weights().begin(),
                                                             model.weights().end());
-  write_safetensors(folder / "model.safetensors", tensors, {{"format", "pt"}});
+  write_safetensors(folder / "model.safetensors", tensors,
+                    {{"format", "pt"},
+                     {std::string(kWeightsKey), std::string(kRandomWeights)},
+                     {std::string(kSeedKey), std::to_string(options.seed)}});
   Json config = preset.config;
   config.erase("torch_dtype");
   config["dtype"] = name_of(model.dtype());

@@ -70,6 +70,10 @@ int64_t Source::parameter_count() const {
   return count;
 }
 
+importer::WeightSource Source::weights() const {
+  return model_ ? model_->weight_source() : importer::WeightSource::pretrained;
+}
+
 DType Source::dtype() const {
   if (model_) return model_->dtype();
   const ir::Graph graph = forward();

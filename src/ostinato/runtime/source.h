@@ -26,6 +26,9 @@ class Source {
   std::string family() const;       ///< `graph` for a graph text file
   int64_t parameter_count() const;  ///< elements of all constants
   DType dtype() const;              ///< of the weights, and of what is computed with them
+  /// What the weights are, which may be random without having been asked for: see
+  /// `importer::Model::weight_source`. A graph text file's are those of the file beside it.
+  importer::WeightSource weights() const;
 
  private:
   std::filesystem::path path_;
