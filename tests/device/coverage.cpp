@@ -21,5 +21,19 @@ TEST(Coverage, EveryOperatorHasItsKernels) {
   EXPECT_THAT(without_reference, testing::IsEmpty());
 }
 
+// What a report calls a fallback. A kernel of its own takes an operator off this list.
+TEST(Coverage, FallbacksAreKnownByName) {
+  std::vector<std::string_view> fallbacks;
+  for (const ir::OpRow* row : ops::table().rows()) {
+    if (device::get("cpu").falls_back(*row)) fallbacks.push_back(row->name);
+  }
+  EXPECT_THAT(fallbacks,
+              testing::ElementsAre("aten._adaptive_avg_pool2d", "aten.adaptive_avg_pool2d",
+                                   "aten.avg_pool2d", "aten.histc", "aten.masked_scatter",
+                                   "aten.max_pool2d_with_indices", "aten.tril", "aten.triu",
+                                   "aten.upsample_bicubic2d", "aten.upsample_bilinear2d",
+                                   "aten.upsample_nearest2d"));
+}
+
 }  // namespace
 }  // namespace ostinato::cpu

@@ -97,6 +97,7 @@ struct Bindings {
 class Stream {
  public:
   virtual ~Stream() = default;
+  virtual int threads() const { return 1; }  ///< of the host that work on it, the caller among them
 };
 
 /// A recorded list of steps. A replay allocates nothing, takes no lock and looks nothing up.
@@ -132,6 +133,9 @@ class Device {
   /// A kernel for the node, or null when there is none for these dtypes and layouts: the caller
   /// then makes the operands contiguous and asks again, or reports the gap.
   virtual std::unique_ptr<Kernel> prepare(const Request& request) = 0;
+
+  /// Whether the fast tier has no kernel of its own for the operator and runs the reference's.
+  virtual bool falls_back(const ir::OpRow&) const { return false; }
 
   /// Runs one step; returns when it is queued (on the CPU: done).
   virtual void launch(const Step& step, const Bindings& bindings, Stream& stream) = 0;

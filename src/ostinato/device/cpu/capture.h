@@ -9,6 +9,7 @@ namespace ostinato::cpu {
 class CpuStream final : public device::Stream {
  public:
   explicit CpuStream(int threads) : team(threads) {}
+  int threads() const override { return team.size(); }
   ThreadTeam team;
 };
 

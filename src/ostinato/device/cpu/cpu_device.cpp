@@ -55,6 +55,11 @@ class CpuDevice final : public device::Device {
     return make == nullptr ? nullptr : make(request);
   }
 
+  bool falls_back(const ir::OpRow& op) const override {
+    const Factory fast = kernels().find(op.name, device::Tier::fast);
+    return fast != nullptr && fast == kernels().find(op.name, device::Tier::reference);
+  }
+
   void launch(const device::Step& step, const device::Bindings& bindings,
               device::Stream& stream) override {
     // One step is a capture of one step that is replayed at once.
