@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 namespace ostinato::bench {
@@ -39,6 +40,16 @@ TEST(Summarise, TakesNoneAndOne) {
   const Latency one = summarise({7});
   EXPECT_DOUBLE_EQ(one.p50, 7);
   EXPECT_DOUBLE_EQ(one.std, 0);
+}
+
+TEST(GainOf, SplitsTheWholeBetweenPassesAndReplay) {
+  const Gain gain = gain_of({.eager = 12, .eager_optimised = 8, .graph_unfused = 6, .graph = 3});
+  EXPECT_DOUBLE_EQ(gain.passes_op_by_op, 1.5);
+  EXPECT_DOUBLE_EQ(gain.passes_replayed, 2);
+  EXPECT_DOUBLE_EQ(gain.replay_unfused, 2);
+  EXPECT_NEAR(gain.replay_optimised, 8.0 / 3, 1e-12);
+  EXPECT_NEAR(gain.passes, std::sqrt(3.0), 1e-12);
+  EXPECT_NEAR(gain.passes * gain.replay, 4, 1e-12);
 }
 
 }  // namespace

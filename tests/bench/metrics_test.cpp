@@ -104,9 +104,15 @@ TEST(Perplexity, IsTheVocabularyForEqualLogits) {
     std::fill_n(t.as<float>(), 40, 0.5f);
     return t;
   }();
-  Tensor ids = Tensor::empty(DType::int64, {1, 4});
-  for (int i = 0; i < 4; ++i) ids.as<int64_t>()[i] = i;
-  EXPECT_NEAR(perplexity(logits, ids), 10, 1e-9);
+  EXPECT_NEAR(perplexity(logits, std::vector<int64_t>{0, 1, 2, 3}), 10, 1e-9);
+}
+
+TEST(Perplexity, IsOfTheNextTokens) {
+  // Row 0 gives the token 1 a probability of 3/4; the last row predicts nothing that is there.
+  Tensor logits = Tensor::empty(DType::float32, {1, 2, 2});
+  const float values[] = {0, std::log(3.0f), 100, 0};
+  std::copy(std::begin(values), std::end(values), logits.as<float>());
+  EXPECT_NEAR(perplexity(logits, std::vector<int64_t>{0, 1}), 4.0 / 3, 1e-6);
 }
 
 }  // namespace

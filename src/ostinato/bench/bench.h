@@ -10,14 +10,16 @@ namespace ostinato::bench {
 struct BenchOptions {
   std::string model;
   std::string device = "cpu";
-  std::optional<DType> dtype;  ///< of the eager and graph lanes; golden is float32 always
+  std::optional<DType> dtype;  ///< of all lanes but golden, which is float32 always
   int threads = 1;
-  importer::WeightSource weights = importer::WeightSource::pretrained;
-  uint64_t seed = 0;
+  /// None: what the model has. Asking for pretrained weights of a folder that has random ones
+  /// (see `importer::Model::weight_source`) is an error.
+  std::optional<importer::WeightSource> weights;
+  uint64_t seed = 0;  ///< of random inputs, and of random weights that are asked for
   size_t capture_limit = 64;
   std::vector<std::string> passes_off;
 
-  std::vector<std::string> lanes = {"golden", "eager", "graph"};
+  std::vector<std::string> lanes = {"golden", "eager", "graph"};  ///< names of `lane_kinds`
   std::vector<int64_t> batch_sizes = {1};
   int64_t warmup = 3;
   int64_t iterations = 100;

@@ -1,55 +1,148 @@
 #include "ostinato/bench/lane.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
-#include <fstream>
+#include <cmath>
+#include <utility>
 
 #include "ostinato/base/error.h"
+#include "ostinato/passes/pipeline.h"
+#include "ostinato/runtime/evaluate.h"
 #include "ostinato/runtime/generate.h"
 
 namespace ostinato::bench {
 
 namespace {
 
-using Clock = std::chrono::steady_clock;
+using runtime::Mode;
 
-double milliseconds_since(Clock::time_point start) {
-  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
-}
+constexpr std::array<LaneKind, 5> kKinds = {{
+    {kGolden, Mode::reference, false},
+    {kEager, Mode::eager, false},
+    {kGraph, Mode::graph, true},
+    {kEagerOptimised, Mode::eager, true},
+    {kGraphUnfused, Mode::graph, false},
+}};
 
-std::shared_ptr<const runtime::Program> make_program(const LaneSpec& spec, ir::Graph graph) {
-  return std::make_shared<const runtime::Program>(
-      std::move(graph), device::get(spec.device),
-      runtime::ProgramOptions{spec.mode, spec.threads, spec.passes_off});
-}
-
-/// A line of /proc/self/status in bytes.
-size_t status_bytes(std::string_view key) {
-  std::ifstream file("/proc/self/status");
-  for (std::string line; std::getline(file, line);) {
-    if (line.starts_with(key)) return std::stoull(line.substr(key.size() + 1)) * 1024;
+class Stopwatch {
+ public:
+  double milliseconds() const {
+    return std::chrono::duration<double, std::milli>(Clock::now() - start_).count();
   }
-  return 0;
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  Clock::time_point start_ = Clock::now();
+};
+
+Json to_json(const FirstCall& phases, double whole_ms) {
+  return {{"first_call_ms", whole_ms},
+          {"phases_ms",
+           {{"import", phases.import_ms},
+            {"passes", phases.passes_ms},
+            {"plan", phases.plan_ms},
+            {"pack", phases.pack_ms},
+            {"capture", phases.capture_ms},
+            {"run", phases.run_ms}}}};
 }
+
+std::vector<std::string> all_passes() {
+  std::vector<std::string> names;
+  for (const passes::Pass& pass : passes::pipeline()) names.emplace_back(pass.name);
+  return names;
+}
+
+/// Of a decoder, whose batch may be fixed.
+ir::Bindings one_sequence(const ir::Graph& graph, int64_t length) {
+  ir::Bindings bindings;
+  for (const std::string& symbol : graph.symbols()) bindings[symbol] = symbol == "s" ? length : 1;
+  return bindings;
+}
+
+bool take_any(int64_t, const Tensor&) { return true; }
 
 }  // namespace
 
+std::span<const LaneKind> lane_kinds() { return kKinds; }
+
+const LaneKind& lane_kind(std::string_view name) {
+  std::vector<std::string_view> names;
+  for (const LaneKind& kind : kKinds) {
+    if (kind.name == name) return kind;
+    names.push_back(kind.name);
+  }
+  fail(ErrorCode::invalid_argument, "bench", fmt::format("Lanes are {}.", fmt::join(names, ", ")),
+       "there is no lane '{}'", name);
+}
+
 Lane::Lane(LaneSpec spec)
     : spec_(std::move(spec)), source_([this] {
-        const auto start = Clock::now();
+        const Stopwatch opening;
         auto source = runtime::Source::open(spec_.model, {spec_.dtype, spec_.weights, spec_.seed});
-        import_ms_ = milliseconds_since(start);
+        open_ms_ = opening.milliseconds();
         return source;
       }()) {}
 
+std::unique_ptr<runtime::Context> Lane::compile(ir::Graph graph, FirstCall& phases) const {
+  runtime::ProgramOptions options{spec_.kind.mode, spec_.threads, spec_.passes_off};
+  if (spec_.kind.mode == Mode::graph && !spec_.kind.optimised) options.passes_off = all_passes();
+  if (spec_.kind.mode == Mode::eager && spec_.kind.optimised) {
+    const Stopwatch optimising;
+    passes::optimise(graph, {spec_.passes_off, runtime::constant_evaluator(), {}});
+    phases.passes_ms += optimising.milliseconds();
+  }
+  auto program = std::make_shared<const runtime::Program>(std::move(graph),
+                                                          device::get(spec_.device), options);
+  phases.passes_ms += program->passes_ms();
+  return std::make_unique<runtime::Context>(std::move(program),
+                                            runtime::ContextOptions{spec_.capture_limit});
+}
+
+runtime::Executable& Lane::prepare(runtime::Context& context, const ir::Bindings& bindings,
+                                   FirstCall& phases) {
+  const size_t captures = context.counters().captures;
+  runtime::Executable& executable = context.prepare(bindings);
+  if (context.counters().captures == captures) return executable;  // it was there already
+  phases.plan_ms += executable.phases().plan_ms;
+  phases.pack_ms += executable.phases().pack_ms;
+  phases.capture_ms += executable.phases().capture_ms;
+  return executable;
+}
+
+Json Lane::describe(const runtime::Context& context, const runtime::Executable& executable) const {
+  const runtime::Program& program = context.program();
+  const device::Device& device = program.device();
+  Json fallbacks = Json::array();
+  for (const plan::Step& step : executable.plan().steps) {
+    if (spec_.kind.mode == Mode::reference || !device.falls_back(*step.node->op)) continue;
+    fallbacks.push_back(
+        {{"node", fmt::format("%{} = {}", step.node->results[0]->id, step.node->op->name)},
+         {"reason", fmt::format("{} has no fast kernel for {}: the reference kernel runs",
+                                device.name(), step.node->op->name)},
+         {"remedy", "Keep the operator off large tensors, or add a kernel: see CONTRIBUTING.md."}});
+  }
+  Json result = {{"device", device.name()},
+                 {"dtype", ostinato::name_of(source_.dtype())},
+                 {"mode", name_of(executable.is_captured() ? Mode::graph : program.options().mode)},
+                 {"threads", context.threads()},
+                 {"weights", importer::name_of(source_.weights())},
+                 {"fallbacks", std::move(fallbacks)},
+                 {"packed_weight_bytes", program.packed().bytes()}};
+  if (executable.is_captured()) result["planned_arena_bytes"] = executable.plan().arena_bytes;
+  return result;
+}
+
 Json Lane::first_call(const NamedTensors& inputs) {
-  const auto start = Clock::now();
-  double import_ms = 0;
+  const Stopwatch whole;
+  const double open_ms = std::exchange(open_ms_, 0.0);
+  FirstCall phases;
+  phases.import_ms = open_ms;
   if (forward_ == nullptr) {
+    const Stopwatch building;
     ir::Graph graph = source_.forward();
-    import_ms = import_ms_ + milliseconds_since(start);
-    forward_ = std::make_unique<runtime::Context>(make_program(spec_, std::move(graph)),
-                                                  runtime::ContextOptions{spec_.capture_limit});
+    phases.import_ms += building.milliseconds();
+    forward_ = compile(std::move(graph), phases);
   }
   const ir::Graph& graph = forward_->program().graph();
   inputs_.clear();
@@ -60,7 +153,7 @@ Json Lane::first_call(const NamedTensors& inputs) {
     input_pointers_.push_back(inputs_.back().second.data());
     shapes.push_back(inputs[i].second.shape());
   }
-  executable_ = &forward_->prepare(bind_inputs(graph, shapes));
+  executable_ = &prepare(*forward_, bind_inputs(graph, shapes), phases);
   outputs_.clear();
   output_pointers_.clear();
   for (size_t i = 0; i < executable_->outputs().size(); ++i) {
@@ -69,64 +162,72 @@ Json Lane::first_call(const NamedTensors& inputs) {
                           Tensor::empty(type.dtype, to_integers(type.shape)));
     output_pointers_.push_back(outputs_.back().second.data());
   }
-  const auto run_start = Clock::now();
+  const Stopwatch running;
   (*executable_)({input_pointers_, output_pointers_});
-  const double run_ms = milliseconds_since(run_start);
-  const runtime::Phases& phases = executable_->phases();
-  Json result = {{"dtype", ostinato::name_of(source_.dtype())}};
-  result["first_call_ms"] = milliseconds_since(start) + (import_ms > 0 ? import_ms_ : 0);
-  result["phases_ms"] = {{"import", import_ms},          {"passes", phases.passes_ms},
-                         {"plan", phases.plan_ms},       {"pack", phases.pack_ms},
-                         {"capture", phases.capture_ms}, {"run", run_ms}};
-  if (spec_.mode == runtime::Mode::graph) {
-    result["planned_arena_bytes"] = executable_->plan().arena_bytes;
-  }
+  phases.run_ms = running.milliseconds();
+  Json result = to_json(phases, open_ms + whole.milliseconds());
+  result.update(describe(*forward_, *executable_));
   return result;
 }
 
 Json Lane::time(int64_t iterations, double budget_ms) {
   std::vector<double> samples;
-  const auto begin = Clock::now();
+  const Stopwatch whole;
   for (int64_t i = 0; i < iterations; ++i) {
-    if (i > 0 && milliseconds_since(begin) > budget_ms) break;
-    const auto start = Clock::now();
+    if (i > 0 && whole.milliseconds() > budget_ms) break;
+    const Stopwatch call;
     (*executable_)({input_pointers_, output_pointers_});
-    samples.push_back(milliseconds_since(start));
+    samples.push_back(call.milliseconds());
   }
   return {{"samples_ms", samples}};
 }
 
-runtime::Context& Lane::decoder(int64_t capacity) {
+Json Lane::prepare_generation(const std::vector<int64_t>& prompt, int64_t max_new_tokens,
+                              int64_t capacity) {
+  const Stopwatch whole;
+  FirstCall phases;
   if (decoder_ == nullptr || decoder_capacity_ < capacity) {
-    decoder_ =
-        std::make_unique<runtime::Context>(make_program(spec_, source_.model()->decoder(capacity)),
-                                           runtime::ContextOptions{spec_.capture_limit});
+    const Stopwatch building;
+    ir::Graph graph = source_.model()->decoder(capacity);
+    phases.import_ms = building.milliseconds();
+    decoder_ = compile(std::move(graph), phases);
     decoder_capacity_ = capacity;
   }
-  return *decoder_;
+  const int64_t bucket = runtime::prefill_bucket(static_cast<int64_t>(prompt.size()));
+  for (const int64_t length : {std::min(bucket, decoder_capacity_), int64_t{1}}) {
+    prepare(*decoder_, one_sequence(decoder_->program().graph(), length), phases);
+  }
+  const Stopwatch running;
+  generate_cached(*decoder_, prompt, decoder_capacity_, {std::min<int64_t>(max_new_tokens, 2), {}},
+                  take_any);
+  phases.run_ms = running.milliseconds();
+  return to_json(phases, whole.milliseconds());
 }
 
-Json Lane::generate(const std::vector<int64_t>& prompt, int64_t max_new_tokens, bool ignore_stop) {
-  runtime::GenerateOptions options{max_new_tokens, {}};
-  if (!ignore_stop) options.stop_tokens = source_.model()->generation().eos;
-  const int64_t needed = static_cast<int64_t>(prompt.size()) + max_new_tokens;
-  const int64_t capacity = std::max(decoder_capacity_, runtime::prefill_bucket(needed));
-  const runtime::Generation result = generate_cached(decoder(capacity), prompt, capacity, options,
-                                                     [](int64_t, const Tensor&) { return true; });
+Json Lane::generate(const std::vector<int64_t>& prompt, int64_t max_new_tokens) {
+  const runtime::GenerateOptions options{max_new_tokens, source_.model()->generation().eos};
+  const runtime::Generation result =
+      generate_cached(*decoder_, prompt, decoder_capacity_, options, take_any);
   return {{"tokens", result.tokens},
           {"first_token_ms", result.first_token_ms},
           {"token_ms", result.token_ms},
           {"stopped", result.stopped}};
 }
 
+/// The logits (1, s, V) of one sequence.
+const Tensor& Lane::read(const std::vector<int64_t>& ids) {
+  Tensor input = Tensor::empty(DType::int64, {1, static_cast<int64_t>(ids.size())});
+  std::copy(ids.begin(), ids.end(), input.as<int64_t>());
+  first_call({{"input_ids", std::move(input)}});
+  return outputs_.at(0).second;
+}
+
 Json Lane::judge(const std::vector<int64_t>& prompt, const std::vector<int64_t>& tokens) {
   std::vector<int64_t> ids = prompt;
   ids.insert(ids.end(), tokens.begin(), tokens.end());
-  Tensor input =
-      Tensor::borrow(ids.data(), DType::int64, {1, static_cast<int64_t>(ids.size())}, nullptr);
-  first_call({{"input_ids", input}});
-  const std::vector<double> logits = to_doubles(outputs_.at(0).second);
-  const auto vocabulary = static_cast<size_t>(outputs_.at(0).second.shape().back());
+  const Tensor& given = read(ids);
+  const std::vector<double> logits = to_doubles(given);
+  const auto vocabulary = static_cast<size_t>(given.shape().back());
   Json first = nullptr;
   size_t flips = 0;
   for (size_t i = 0; i < tokens.size(); ++i) {
@@ -143,10 +244,18 @@ Json Lane::judge(const std::vector<int64_t>& prompt, const std::vector<int64_t>&
   return {{"first_flip", first}, {"flips", flips}};
 }
 
-Json Lane::memory() {
-  // The kernel keeps a peak of the resident set only, so anonymous memory is what is there now.
-  return {{"peak_rss_bytes", status_bytes("VmHWM:")},
-          {"peak_anonymous_bytes", status_bytes("RssAnon:")}};
+Json Lane::perplexity(const std::vector<int64_t>& ids) {
+  const double value = bench::perplexity(read(ids), ids);
+  return {{"perplexity", std::isfinite(value) ? Json(value) : Json(nullptr)}};
+}
+
+void require_as_asked(std::string_view lane, const Json& asked, const Json& done) {
+  for (const auto& [key, value] : asked.items()) {
+    if (done.at(key) == value) continue;
+    fail(ErrorCode::internal, "bench/lane", "Report this as a defect.",
+         "expected the lane {} to run with the {} {}, got {}", lane, key, value.dump(),
+         done.at(key).dump());
+  }
 }
 
 }  // namespace ostinato::bench

@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -12,24 +13,43 @@
 
 namespace ostinato::bench {
 
-/// One way to run a model: what is compared.
+/// A way to run a graph: an executor, and whether the passes have run over the graph before.
+struct LaneKind {
+  std::string_view name;
+  runtime::Mode mode;
+  bool optimised;
+};
+
+inline constexpr std::string_view kGolden = "golden";
+inline constexpr std::string_view kEager = "eager";
+inline constexpr std::string_view kGraph = "graph";
+inline constexpr std::string_view kEagerOptimised = "eager-optimised";
+inline constexpr std::string_view kGraphUnfused = "graph-unfused";
+
+/// `golden`, `eager` and `graph`; and the two that make 2×2 of the latter, for which of the gain is
+/// the passes' and which the replay's.
+std::span<const LaneKind> lane_kinds();
+
+/// Throws `invalid_argument` listing them.
+const LaneKind& lane_kind(std::string_view name);
+
+/// A lane to be: how, and what.
 struct LaneSpec {
-  std::string name;  ///< golden, eager or graph
+  LaneKind kind;
   std::string model;
   std::string device;
   std::optional<DType> dtype;  ///< none: that of the weights
-  runtime::Mode mode = runtime::Mode::graph;
   int threads = 1;
+  std::vector<int> processors;  ///< that its threads are kept to
   importer::WeightSource weights = importer::WeightSource::pretrained;
   uint64_t seed = 0;
   size_t capture_limit = 64;
   std::vector<std::string> passes_off;
 };
 
-/// A prompt to continue, as ids.
-struct Prompt {
-  std::string text;
-  std::vector<int64_t> ids;
+/// Where the time of a first call went.
+struct FirstCall {
+  double import_ms = 0, passes_ms = 0, plan_ms = 0, pack_ms = 0, capture_ms = 0, run_ms = 0;
 };
 
 /// A lane at work in this process. Each call reports what it measured as JSON with the keys of
@@ -38,8 +58,9 @@ class Lane {
  public:
   explicit Lane(LaneSpec spec);
 
-  /// Compiles for these inputs and runs once: `first_call_ms`, `phases_ms`, `planned_arena_bytes`,
-  /// and the `dtype` it ran in.
+  /// Compiles for these inputs and runs once: `first_call_ms`, `phases_ms`, what it really runs as
+  /// (`device`, `dtype`, `mode`, `threads`, `weights`), `fallbacks`, `packed_weight_bytes` and
+  /// `planned_arena_bytes`. A phase that was over before counts nothing.
   Json first_call(const NamedTensors& inputs);
 
   /// Runs the same inputs again: `samples_ms`. Stops after `budget_ms`, but not before one call.
@@ -48,28 +69,42 @@ class Lane {
   /// What the last call gave.
   const NamedTensors& outputs() const { return outputs_; }
 
-  /// Continues a prompt greedily with a KV cache: `tokens`, `first_token_ms`, `token_ms`,
-  /// `stopped`. The first call of a lane compiles; its cost is in `first_token_ms` of that call.
-  Json generate(const std::vector<int64_t>& prompt, int64_t max_new_tokens, bool ignore_stop);
+  /// Compiles for continuing this prompt with a KV cache and makes the first tokens:
+  /// `first_call_ms`, `phases_ms`.
+  /// @param capacity tokens of the cache
+  Json prepare_generation(const std::vector<int64_t>& prompt, int64_t max_new_tokens,
+                          int64_t capacity);
+
+  /// Continues the prompt that was prepared, greedily: `tokens`, `first_token_ms`, `token_ms`,
+  /// `stopped`.
+  Json generate(const std::vector<int64_t>& prompt, int64_t max_new_tokens);
 
   /// Reads prompt and tokens in one pass and says where this lane would have chosen otherwise:
   /// `first_flip` (null, or {position, token, instead, margin}) and `flips`, their number.
   Json judge(const std::vector<int64_t>& prompt, const std::vector<int64_t>& tokens);
 
-  /// Peak memory of this process so far: `peak_rss_bytes`, `peak_anonymous_bytes`.
-  static Json memory();
+  /// Reads a text in one pass: its `perplexity`, null where that is no finite number.
+  Json perplexity(const std::vector<int64_t>& ids);
 
  private:
-  runtime::Context& decoder(int64_t capacity);
+  std::unique_ptr<runtime::Context> compile(ir::Graph graph, FirstCall& phases) const;
+  static runtime::Executable& prepare(runtime::Context& context, const ir::Bindings& bindings,
+                                      FirstCall& phases);
+  Json describe(const runtime::Context& context, const runtime::Executable& executable) const;
+  const Tensor& read(const std::vector<int64_t>& ids);
 
   LaneSpec spec_;
+  double open_ms_ = 0;  ///< of opening the source, until a first call has reported it
   runtime::Source source_;
-  double import_ms_ = 0;
   std::unique_ptr<runtime::Context> forward_, decoder_;
   int64_t decoder_capacity_ = 0;
   NamedTensors inputs_, outputs_;
   runtime::Executable* executable_ = nullptr;
   std::vector<void*> input_pointers_, output_pointers_;
 };
+
+/// Throws `internal` naming lane, key and both values where what a lane did is not what it was
+/// asked for.
+void require_as_asked(std::string_view lane, const Json& asked, const Json& done);
 
 }  // namespace ostinato::bench

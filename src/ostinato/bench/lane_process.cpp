@@ -5,193 +5,187 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <csignal>
+#include <cstring>
+#include <limits>
 #include <optional>
 #include <utility>
 
 #include "ostinato/base/error.h"
-#include "ostinato/import/safetensors.h"
-#include "ostinato/import/safetensors_writer.h"
+#include "ostinato/bench/memory.h"
+#include "ostinato/bench/processors.h"
 
 namespace ostinato::bench {
 
 namespace {
 
-/// Writes all of it; false when the other side is gone.
-bool write_all(int file, const void* data, size_t size) {
-  const auto* bytes = static_cast<const char*>(data);
-  while (size > 0) {
-    const ssize_t done = ::send(file, bytes, size, MSG_NOSIGNAL);
-    if (done < 0 && errno == EINTR) continue;
-    if (done <= 0) return false;
-    bytes += done;
-    size -= static_cast<size_t>(done);
-  }
-  return true;
-}
+constexpr double kNoBudget = std::numeric_limits<double>::max();
 
-bool read_all(int file, void* data, size_t size) {
-  auto* bytes = static_cast<char*>(data);
-  while (size > 0) {
-    const ssize_t done = ::read(file, bytes, size);
-    if (done < 0 && errno == EINTR) continue;
-    if (done <= 0) return false;
-    bytes += done;
-    size -= static_cast<size_t>(done);
-  }
-  return true;
-}
+/// The lane on the child's side of the socket.
+class Server {
+ public:
+  explicit Server(const LaneSpec& spec) : spec_(spec) {}
 
-bool send_message(int file, const Json& message) {
-  const std::string text = message.dump();
-  const uint64_t size = text.size();
-  return write_all(file, &size, sizeof(size)) && write_all(file, text.data(), text.size());
-}
-
-std::optional<Json> receive(int file) {
-  uint64_t size = 0;
-  if (!read_all(file, &size, sizeof(size))) return std::nullopt;
-  std::string text(size, '\0');
-  if (!read_all(file, text.data(), text.size())) return std::nullopt;
-  return Json::parse(text);
-}
-
-NamedTensors read_tensors(const std::filesystem::path& path) {
-  const auto file = importer::SafetensorsFile::open(path);
-  NamedTensors tensors;
-  for (const std::string& name : file.names()) tensors.emplace_back(name, file.get(name));
-  return tensors;
-}
-
-/// The tensors in the order that the request names them, since a file sorts them.
-NamedTensors read_inputs(const Json& request) {
-  const auto file = importer::SafetensorsFile::open(request["file"].get<std::string>());
-  NamedTensors tensors;
-  for (const Json& name : request["names"]) {
-    tensors.emplace_back(name, file.get(name.get<std::string>()));
-  }
-  return tensors;
-}
-
-Json answer(std::optional<Lane>& lane, const LaneSpec& spec, const Json& request) {
-  const std::string what = request["do"];
-  if (what == "memory") return Lane::memory();
-  if (!lane) lane.emplace(spec);
-  if (what == "first_call") return lane->first_call(read_inputs(request));
-  if (what == "time") return lane->time(request["iterations"], request["budget_ms"]);
-  if (what == "generate") {
-    return lane->generate(request["prompt"], request["max_new_tokens"], request["ignore_stop"]);
-  }
-  if (what == "judge") return lane->judge(request["prompt"], request["tokens"]);
-  importer::write_safetensors(request["file"].get<std::string>(), lane->outputs());
-  return Json::object();
-}
-
-/// The child's life: answers until the parent closes the pipe.
-[[noreturn]] void serve(const LaneSpec& spec, int parent) {
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
-  std::optional<Lane> lane;
-  while (const auto request = receive(parent)) {
-    Json reply;
-    try {
-      reply = {{"ok", answer(lane, spec, *request)}};
-    } catch (const Error& error) {
-      reply = {{"error",
-                {static_cast<int>(error.code()), error.stage(), error.message(), error.hint()}}};
-    } catch (const std::bad_alloc&) {
-      reply = {{"error",
-                {static_cast<int>(ErrorCode::out_of_memory), "bench/lane", "out of memory",
-                 "Use a smaller batch or model."}}};
+  Message answer(const Message& request) {
+    const std::string what = request.json["do"];
+    if (what == "memory") {
+      return {{{"peak_rss_bytes", peak_resident_bytes()}, {"peak_anonymous_bytes", peak_.bytes()}}};
     }
-    if (!send_message(parent, reply)) break;
+    if (what == "outputs") return {Json::object(), lane_->outputs()};
+    if (what == "time") return {lane_->time(request.json["iterations"], request.json["budget_ms"])};
+    if (what == "generate") {
+      return {lane_->generate(request.json["prompt"], request.json["max_new_tokens"])};
+    }
+    const AnonymousPeak::Watch watch(peak_);
+    return {watched(what, request)};
+  }
+
+ private:
+  Json watched(const std::string& what, const Message& request) {
+    const Json& json = request.json;
+    if (!lane_) {
+      pin_to(spec_.processors);
+      lane_.emplace(spec_);
+    }
+    if (what == "first_call") return lane_->first_call(request.tensors);
+    if (what == "warm_up") return lane_->time(json["iterations"], kNoBudget);
+    if (what == "prepare_generation") {
+      return lane_->prepare_generation(json["prompt"], json["max_new_tokens"], json["capacity"]);
+    }
+    if (what == "judge") return lane_->judge(json["prompt"], json["tokens"]);
+    return lane_->perplexity(json["ids"]);
+  }
+
+  const LaneSpec& spec_;
+  std::optional<Lane> lane_;
+  AnonymousPeak peak_;
+};
+
+Message error_of(ErrorCode code, const std::string& stage, const std::string& message,
+                 const std::string& hint) {
+  return {{{"error", {static_cast<int>(code), stage, message, hint}}}};
+}
+
+Message answer_or_error(Server& server, const Message& request) {
+  try {
+    Message reply = server.answer(request);
+    return {{{"ok", std::move(reply.json)}}, std::move(reply.tensors)};
+  } catch (const Error& error) {
+    return error_of(error.code(), error.stage(), error.message(), error.hint());
+  } catch (const std::bad_alloc&) {
+    return error_of(ErrorCode::out_of_memory, "bench/lane", "out of memory",
+                    "Use a smaller batch or model.");
+  } catch (const std::exception& error) {
+    return error_of(ErrorCode::internal, "bench/lane", error.what(), "Report this as a defect.");
+  }
+}
+
+/// The child's life: answers until the parent closes the socket.
+[[noreturn]] void serve(const LaneSpec& spec, pid_t parent, int socket) {
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() != parent) _exit(0);  // it went before the line above
+  // A terminal sends Ctrl-C to parent and children at once: what is to be done is the parent's.
+  std::signal(SIGINT, SIG_IGN);
+  for (const int ending : {SIGTERM, SIGHUP}) std::signal(ending, SIG_DFL);
+  Server server(spec);
+  while (const auto request = receive(socket)) {
+    if (!send(socket, answer_or_error(server, *request))) break;
   }
   _exit(0);  // nothing of the parent's is to be flushed or removed twice
 }
 
 }  // namespace
 
-LaneProcess::LaneProcess(LaneSpec spec, std::filesystem::path scratch)
-    : spec_(std::move(spec)), scratch_(std::move(scratch)) {
+LaneProcess::LaneProcess(LaneSpec spec) : spec_(std::move(spec)) {
+  const pid_t parent = getpid();
   int sockets[2];
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) != 0 || (child_ = fork()) < 0) {
     fail(ErrorCode::io, "bench/lane", "Close other programs and try again.",
-         "cannot start a process for the lane {}", spec_.name);
+         "cannot start a process for the lane {}: {}", name(), std::strerror(errno));
   }
   if (child_ == 0) {
     close(sockets[0]);
-    serve(spec_, sockets[1]);
+    serve(spec_, parent, sockets[1]);
   }
   close(sockets[1]);
   socket_ = sockets[0];
 }
 
 LaneProcess::~LaneProcess() {
+  if (socket_ >= 0) close(socket_);
   if (child_ < 0) return;
-  close(socket_);
   kill(child_, SIGKILL);
   waitpid(child_, nullptr, 0);
 }
 
 LaneProcess::LaneProcess(LaneProcess&& other) noexcept
     : spec_(std::move(other.spec_)),
-      scratch_(std::move(other.scratch_)),
       child_(std::exchange(other.child_, -1)),
-      socket_(other.socket_) {}
+      socket_(std::exchange(other.socket_, -1)) {}
 
-Json LaneProcess::ask(const Json& request) {
-  std::optional<Json> reply;
-  if (send_message(socket_, request)) reply = receive(socket_);
-  if (!reply) {
-    int status = 0;
-    waitpid(child_, &status, 0);
-    child_ = -1;
-    const bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
-    fail(killed ? ErrorCode::out_of_memory : ErrorCode::internal, "bench/lane",
-         killed ? "It was probably out of memory: use a smaller batch, or fewer lanes."
-                : "Report this as a defect.",
-         "the process of the lane {} died{}", spec_.name,
-         WIFSIGNALED(status) ? fmt::format(" of signal {}", WTERMSIG(status)) : "");
-  }
-  if (reply->contains("error")) {
-    const Json& error = (*reply)["error"];
+Message LaneProcess::ask(Json request, NamedTensors tensors) {
+  std::optional<Message> reply;
+  if (send(socket_, {std::move(request), std::move(tensors)})) reply = receive(socket_);
+  if (!reply) report_end();
+  if (reply->json.contains("error")) {
+    const Json& error = reply->json["error"];
     throw Error(static_cast<ErrorCode>(error[0].get<int>()), error[1], error[2], error[3]);
   }
-  return (*reply)["ok"];
+  return {std::move(reply->json["ok"]), std::move(reply->tensors)};
 }
 
-std::filesystem::path LaneProcess::file(std::string_view name) const {
-  return scratch_ / fmt::format("{}-{}.safetensors", spec_.name, name);
+void LaneProcess::report_end() {
+  int status = 0;
+  waitpid(std::exchange(child_, -1), &status, 0);
+  const int signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+  if (signal == SIGKILL || signal == SIGTERM || signal == SIGHUP) {
+    fail(ErrorCode::io, "bench/lane",
+         "If the system was out of memory, use a smaller batch or fewer lanes; otherwise run the "
+         "bench again.",
+         "the process of the lane {} was ended from outside, by signal {} ({})", name(), signal,
+         strsignal(signal));
+  }
+  fail(ErrorCode::internal, "bench/lane", "Report this as a defect.",
+       "the process of the lane {} ended {}", name(),
+       signal != 0 ? fmt::format("by signal {} ({})", signal, strsignal(signal))
+                   : fmt::format("with code {}", WEXITSTATUS(status)));
 }
 
 Json LaneProcess::first_call(const NamedTensors& inputs) {
-  std::vector<std::string> names;
-  for (const auto& [name, tensor] : inputs) names.push_back(name);
-  importer::write_safetensors(file("inputs"), inputs);
-  return ask({{"do", "first_call"}, {"file", file("inputs").string()}, {"names", names}});
+  return ask({{"do", "first_call"}}, inputs).json;
+}
+
+Json LaneProcess::warm_up(int64_t iterations) {
+  return ask({{"do", "warm_up"}, {"iterations", iterations}}).json;
 }
 
 Json LaneProcess::time(int64_t iterations, double budget_ms) {
-  return ask({{"do", "time"}, {"iterations", iterations}, {"budget_ms", budget_ms}});
+  return ask({{"do", "time"}, {"iterations", iterations}, {"budget_ms", budget_ms}}).json;
 }
 
-NamedTensors LaneProcess::outputs() {
-  ask({{"do", "outputs"}, {"file", file("outputs").string()}});
-  return read_tensors(file("outputs"));
-}
+NamedTensors LaneProcess::outputs() { return ask({{"do", "outputs"}}).tensors; }
 
-Json LaneProcess::generate(const std::vector<int64_t>& prompt, int64_t max_new_tokens,
-                           bool ignore_stop) {
-  return ask({{"do", "generate"},
+Json LaneProcess::prepare_generation(const std::vector<int64_t>& prompt, int64_t max_new_tokens,
+                                     int64_t capacity) {
+  return ask({{"do", "prepare_generation"},
               {"prompt", prompt},
               {"max_new_tokens", max_new_tokens},
-              {"ignore_stop", ignore_stop}});
+              {"capacity", capacity}})
+      .json;
+}
+
+Json LaneProcess::generate(const std::vector<int64_t>& prompt, int64_t max_new_tokens) {
+  return ask({{"do", "generate"}, {"prompt", prompt}, {"max_new_tokens", max_new_tokens}}).json;
 }
 
 Json LaneProcess::judge(const std::vector<int64_t>& prompt, const std::vector<int64_t>& tokens) {
-  return ask({{"do", "judge"}, {"prompt", prompt}, {"tokens", tokens}});
+  return ask({{"do", "judge"}, {"prompt", prompt}, {"tokens", tokens}}).json;
 }
 
-Json LaneProcess::memory() { return ask({{"do", "memory"}}); }
+Json LaneProcess::perplexity(const std::vector<int64_t>& ids) {
+  return ask({{"do", "perplexity"}, {"ids", ids}}).json;
+}
+
+Json LaneProcess::memory() { return ask({{"do", "memory"}}).json; }
 
 }  // namespace ostinato::bench

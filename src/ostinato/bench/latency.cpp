@@ -40,4 +40,15 @@ Latency summarise(std::vector<double> samples) {
   return result;
 }
 
+Gain gain_of(const TwoByTwo& m) {
+  Gain gain{};
+  gain.passes_op_by_op = m.eager / m.eager_optimised;
+  gain.passes_replayed = m.graph_unfused / m.graph;
+  gain.passes = std::sqrt(gain.passes_op_by_op * gain.passes_replayed);
+  gain.replay_unfused = m.eager / m.graph_unfused;
+  gain.replay_optimised = m.eager_optimised / m.graph;
+  gain.replay = std::sqrt(gain.replay_unfused * gain.replay_optimised);
+  return gain;
+}
+
 }  // namespace ostinato::bench

@@ -22,4 +22,19 @@ inline constexpr size_t kSamplesForP99 = 662;
 /// All zero without samples.
 Latency summarise(std::vector<double> samples_ms);
 
+/// Medians of the four ways to run one graph, in milliseconds.
+struct TwoByTwo {
+  double eager, eager_optimised, graph_unfused, graph;
+};
+
+/// What of the gain of graph over eager is the passes' and what the replay's. Each has two ratios,
+/// one for either state of the other; `passes` and `replay` are their geometric means, so that
+/// their product is eager over graph exactly.
+struct Gain {
+  double passes, passes_op_by_op, passes_replayed;
+  double replay, replay_unfused, replay_optimised;
+};
+
+Gain gain_of(const TwoByTwo& medians);
+
 }  // namespace ostinato::bench

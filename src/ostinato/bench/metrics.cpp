@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <span>
 
 #include "ostinato/base/dtype.h"
 #include "ostinato/base/error.h"
@@ -153,21 +152,19 @@ Accuracy compare(const NamedTensors& golden, const NamedTensors& candidate) {
   return result;
 }
 
-double perplexity(const Tensor& logits, const Tensor& input_ids) {
-  const auto length = static_cast<size_t>(input_ids.numel());
+double perplexity(const Tensor& logits, std::span<const int64_t> ids) {
   const auto vocabulary = static_cast<size_t>(logits.shape().back());
-  if (length < 2) return 1;
+  if (ids.size() < 2) return 1;
   const std::vector<double> values = to_doubles(logits);
-  const int64_t* ids = input_ids.as<int64_t>();
   double loss = 0;
-  for (size_t i = 0; i + 1 < length; ++i) {
+  for (size_t i = 0; i + 1 < ids.size(); ++i) {
     const double* row = values.data() + i * vocabulary;
     const double largest = *std::max_element(row, row + vocabulary);
     double sum = 0;
     for (size_t v = 0; v < vocabulary; ++v) sum += std::exp(row[v] - largest);
     loss += largest + std::log(sum) - row[static_cast<size_t>(ids[i + 1])];
   }
-  return std::exp(loss / static_cast<double>(length - 1));
+  return std::exp(loss / static_cast<double>(ids.size() - 1));
 }
 
 }  // namespace ostinato::bench

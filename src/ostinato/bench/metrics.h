@@ -1,6 +1,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -50,6 +51,6 @@ Accuracy compare(const NamedTensors& golden, const NamedTensors& candidate);
 std::vector<double> to_doubles(const Tensor& tensor);
 
 /// exp of the mean negative log likelihood of each next token under the logits (1, s, V).
-double perplexity(const Tensor& logits, const Tensor& input_ids);
+double perplexity(const Tensor& logits, std::span<const int64_t> ids);
 
 }  // namespace ostinato::bench

@@ -1,12 +1,13 @@
 #include "ostinato/bench/report.h"
 
 #include <fmt/format.h>
-#include <sched.h>
+#include <sys/utsname.h>
 
 #include <fstream>
 
 #include "ostinato/base/atomic_file.h"
 #include "ostinato/base/error.h"
+#include "ostinato/bench/processors.h"
 #include "ostinato/device/device.h"
 
 namespace ostinato::bench {
@@ -14,17 +15,6 @@ namespace ostinato::bench {
 namespace fs = std::filesystem;
 
 namespace {
-
-std::vector<int> affinity() {
-  std::vector<int> cpus;
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof(set), &set) != 0) return cpus;
-  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-    if (CPU_ISSET(cpu, &set)) cpus.push_back(cpu);
-  }
-  return cpus;
-}
 
 Json governor() {
   std::ifstream file("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor");
@@ -64,29 +54,53 @@ Json to_json(const Accuracy& accuracy) {
   return result;
 }
 
-Json machine_line(std::string_view device, int threads) {
+Json to_json(const Gain& gain) {
+  return {{"passes", gain.passes},
+          {"passes_op_by_op", gain.passes_op_by_op},
+          {"passes_replayed", gain.passes_replayed},
+          {"replay", gain.replay},
+          {"replay_unfused", gain.replay_unfused},
+          {"replay_optimised", gain.replay_optimised}};
+}
+
+Json machine_line(std::string_view device, int threads, const std::vector<int>& affinity) {
   const device::Properties host = device::get("cpu").properties();
   const device::Properties chosen = device::get(device).properties();
+  std::map<std::string, std::string> versions = device::versions();
+  versions["ostinato"] = OSTINATO_VERSION;
+  utsname system{};
+  if (uname(&system) == 0) versions["linux"] = system.release;
   return {{"cpu", host.name},
           {"isa", host.isa},
-          {"cores", host.cores},
+          {"cores", allowed_processors().size()},
           {"threads", threads},
-          {"affinity", affinity()},
+          {"affinity", affinity},
           {"governor", governor()},
           {"memory_bytes", host.memory_bytes},
           {"device", chosen.name},
-          {"versions", device::versions()}};
+          {"versions", std::move(versions)}};
 }
 
-void write_report(const Json& report, const fs::path& folder) {
+std::string to_text(const Json& report) {
+  return report.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+void prepare_report_folder(const fs::path& folder) {
   std::error_code error;
   fs::create_directories(folder, error);
   if (error) {
     fail(ErrorCode::io, "bench/report", "Give --output-dir a folder that can be written to.",
          "cannot make the folder {}: {}", folder.string(), error.message());
   }
-  write_file(folder / "report.json", report.dump(1) + "\n");
-  write_file(folder / "report.md", to_markdown(report));
+  for (const char* name : {"report.json", "report.md"}) AtomicFile(folder / name);
+}
+
+void write_report(const Json& report, const fs::path& folder) {
+  AtomicFile json(folder / "report.json"), markdown(folder / "report.md");
+  json.write(to_text(report));
+  markdown.write(to_markdown(report));
+  json.commit();
+  markdown.commit();
 }
 
 }  // namespace ostinato::bench

@@ -1,6 +1,9 @@
 #include "ostinato/bench/bench.h"
 
-#include <iostream>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <exception>
 
 #include "ostinato/base/error.h"
 #include "ostinato/bench/report.h"
@@ -16,26 +19,47 @@ struct Flags : CommonFlags {
   std::string output_dir;
 };
 
-void run(Flags& flags) {
+/// Nothing where the flag was not given: the model's own.
+std::optional<importer::WeightSource> wanted_weights(const CLI::App& verb, const Flags& flags) {
+  if (verb.count("--weights") == 0) return std::nullopt;
+  return model_options(flags).weights;
+}
+
+void print(const std::string& text) {
+  if (std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0) {
+    return;
+  }
+  fail(ErrorCode::io, "cli/bench", "Free space where the output goes, or send it elsewhere.",
+       "could not print the report: {}", std::strerror(errno));
+}
+
+void run(const CLI::App& verb, const Flags& flags) {
   const EngineOptions engine = parse_settings(flags.settings);
   bench::BenchOptions options = flags.bench;
   options.model = flags.model;
   options.device = flags.device;
   options.dtype = flags.dtype;
   options.threads = flags.threads;
-  options.weights = model_options(flags).weights;
+  options.weights = wanted_weights(verb, flags);
   options.seed = flags.seed;
   options.capture_limit = static_cast<size_t>(engine.capture_limit);
   options.passes_off = engine.passes_off;
   options.inputs = {flags.inputs, flags.images, flags.prompts, 0, flags.seed};
+  if (!flags.output_dir.empty()) bench::prepare_report_folder(flags.output_dir);
   Json report;
   {
     ProgressBar bar;
     report =
         run_bench(options, [&bar](std::string_view what, double share) { bar.show(what, share); });
   }
-  if (!flags.output_dir.empty()) bench::write_report(report, flags.output_dir);
-  fmt::print("{}", flags.json ? report.dump(1) + "\n" : bench::to_markdown(report));
+  std::exception_ptr not_written;
+  try {
+    if (!flags.output_dir.empty()) bench::write_report(report, flags.output_dir);
+  } catch (const Error&) {
+    not_written = std::current_exception();  // what was measured is printed all the same
+  }
+  print(flags.json ? bench::to_text(report) : bench::to_markdown(report));
+  if (not_written) std::rethrow_exception(not_written);
   if (report["verdict"] == name_of(bench::Verdict::fail)) throw CLI::RuntimeError(1);
 }
 
@@ -49,7 +73,10 @@ void add_bench(CLI::App& app) {
                    {"--device", "--dtype", "--threads", "--set", "--weights", "--seed", "--inputs",
                     "--image", "--prompt", "--json"});
   bench::BenchOptions& options = flags->bench;
-  verb->add_option("--lanes", options.lanes, "Of golden, eager, graph")->delimiter(',');
+  verb->add_option("--lanes", options.lanes,
+                   "Of golden, eager, graph, eager-optimised, graph-unfused")
+      ->delimiter(',')
+      ->capture_default_str();
   verb->add_option("--batch-size", options.batch_sizes, "One or more, such as 1,4,8")
       ->delimiter(',')
       ->check(CLI::Range(1, 1 << 20));
@@ -61,14 +88,16 @@ void add_bench(CLI::App& app) {
   verb->add_option("--max-new-tokens", options.max_new_tokens, "Of each prompt")
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
-  verb->add_flag("--strict", options.strict, "One fallback fails the run");
+  verb->add_flag("--strict", options.strict, "Fail the run when a node runs by a fallback");
   verb->add_option("--output-dir", flags->output_dir, "Write report.json and report.md there");
   verb->footer(
       "Exit code 1 when the graph lane, or the eager one, fails the accuracy gates.\n"
       "Examples:\n"
       "  ostinato bench vit-base-patch16-224 --image cat.jpg --batch-size 1,4,8 --output-dir out\n"
-      "  ostinato bench qwen3-0.6b --prompt 'What is the capital of France?' --dtype bfloat16");
-  verb->callback([flags] { run(*flags); });
+      "  ostinato bench qwen3-0.6b --prompt 'What is the capital of France?' --dtype bfloat16\n"
+      "Which part of the gain is the passes' and which the replay's:\n"
+      "  ostinato bench bert-base --lanes golden,eager,graph,eager-optimised,graph-unfused");
+  verb->callback([flags, verb] { run(*verb, *flags); });
 }
 
 }  // namespace ostinato::cli

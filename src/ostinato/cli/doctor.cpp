@@ -1,8 +1,6 @@
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cstdlib>
-#include <filesystem>
 #include <functional>
 
 #include "ostinato/base/error.h"
@@ -28,18 +26,6 @@ Finding check_threads() {
   const auto processors = static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
   return {"threads", fmt::format("{} of {} processors", threads, processors),
           threads > processors ? "more threads than processors: unset OSTINATO_THREADS" : ""};
-}
-
-Finding check_temporary_space() {
-  const std::filesystem::path folder = std::filesystem::temp_directory_path();
-  struct statvfs info {};
-  if (statvfs(folder.c_str(), &info) != 0) {
-    return {"temporary files", folder.string(), "the folder cannot be read: set TMPDIR"};
-  }
-  const double free_gib =
-      static_cast<double>(info.f_bavail) * static_cast<double>(info.f_frsize) / (1 << 30);
-  return {"temporary files", fmt::format("{} with {:.1f} GiB free", folder.string(), free_gib),
-          free_gib < 1 ? "little space: `bench` keeps tensors there while it runs" : ""};
 }
 
 /// A small graph through all three executors: products, softmax and a sum that must agree.
@@ -92,7 +78,6 @@ void run(bool json) {
     findings.push_back({library, version, ""});
   }
   findings.push_back(guarded("threads", check_threads));
-  findings.push_back(guarded("temporary files", check_temporary_space));
   findings.push_back(guarded("executors", [&cpu] { return check_executors(cpu); }));
   bool healthy = true;
   Json table = Json::array();

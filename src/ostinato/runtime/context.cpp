@@ -87,7 +87,6 @@ Executable Context::make(const ir::Bindings& bindings) {
   const auto start = Clock::now();
   const double packed_before = program_->packed().milliseconds();
   result.plan_ = program_->plan(bindings);
-  result.phases_.passes_ms = program_->passes_ms();
   result.phases_.pack_ms = program_->packed().milliseconds() - packed_before;
   result.phases_.plan_ms = milliseconds(Clock::now() - start) - result.phases_.pack_ms;
   const auto planned_at = Clock::now();

@@ -12,7 +12,7 @@ namespace ostinato::runtime {
 /// Where the time of making an executable went, in milliseconds. Packing weights happens once per
 /// program: later executables find them packed.
 struct Phases {
-  double passes_ms = 0, plan_ms = 0, pack_ms = 0, capture_ms = 0;
+  double plan_ms = 0, pack_ms = 0, capture_ms = 0;
 };
 
 /// What a program becomes for one shape key: planned, bound, and in graph mode captured.
@@ -26,6 +26,7 @@ class Executable {
   const std::vector<ir::ValueType>& outputs() const { return outputs_; }
   const plan::Plan& plan() const { return plan_; }
   const Phases& phases() const { return phases_; }
+  bool is_captured() const { return capture_ != nullptr; }  ///< replays, instead of step by step
 
  private:
   friend class Context;
@@ -70,6 +71,7 @@ class Context {
 
   const Program& program() const { return *program_; }
   const Counters& counters() const { return counters_; }
+  int threads() const { return stream_->threads(); }
   /// Bytes of arena and states now held.
   size_t arena_bytes() const { return arena_bytes_; }
   size_t state_bytes() const;
