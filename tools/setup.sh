@@ -10,7 +10,7 @@ stage="${1:?usage: tools/setup.sh build|demo|test}"
 # Debian's names of the dependencies in cmake/OstinatoDependencies.cmake, and the tools to build.
 packages=(
   cmake ninja-build pkg-config python3-venv
-  libfmt-dev libspdlog-dev nlohmann-json3-dev libcli11-dev libdnnl-dev libhwy-dev
+  libfmt-dev libspdlog-dev nlohmann-json3-dev libcli11-dev libhwy-dev
   libpcre2-dev libutf8proc-dev libjpeg62-turbo-dev libpng-dev libgtest-dev libgmock-dev
 )
 if [[ $stage == test ]]; then

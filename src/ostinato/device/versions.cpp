@@ -1,16 +1,13 @@
 #include <fmt/format.h>
 #include <hwy/base.h>
 #include <hwy/highway.h>
-#include <oneapi/dnnl/dnnl.h>
 
 #include "ostinato/device/device.h"
 
 namespace ostinato::device {
 
 std::map<std::string, std::string> versions() {
-  const dnnl_version_t* onednn = dnnl_version();
-  return {{"onednn", fmt::format("{}.{}.{}", onednn->major, onednn->minor, onednn->patch)},
-          {"highway", fmt::format("{}.{}.{}", HWY_MAJOR, HWY_MINOR, HWY_PATCH)},
+  return {{"highway", fmt::format("{}.{}.{}", HWY_MAJOR, HWY_MINOR, HWY_PATCH)},
 #ifdef __clang__
           {"compiler", "clang " __clang_version__}};
 #else

@@ -7,7 +7,6 @@
 #include <array>
 #include <atomic>
 #include <cstdlib>
-#include <oneapi/dnnl/dnnl.hpp>
 
 #include "ostinato/base/error.h"
 
@@ -79,22 +78,9 @@ Isa from_environment() {
        "expected one of {} in OSTINATO_ISA, got '{}'", fmt::join(names, ", "), text);
 }
 
-void limit_onednn(Isa isa) {
-  switch (isa) {
-    case Isa::sse2:  // oneDNN knows nothing lower; it has plain loops where this is missing
-    case Isa::sse4: dnnl::set_max_cpu_isa(dnnl::cpu_isa::sse41); break;
-    case Isa::avx2: dnnl::set_max_cpu_isa(dnnl::cpu_isa::avx2); break;
-    case Isa::avx512: dnnl::set_max_cpu_isa(dnnl::cpu_isa::avx512_core_vnni); break;
-    case Isa::avx512_bf16: dnnl::set_max_cpu_isa(dnnl::cpu_isa::avx512_core_bf16); break;
-    case Isa::amx: dnnl::set_max_cpu_isa(dnnl::cpu_isa::avx512_core_amx); break;
-  }
-}
-
 std::atomic<Isa>& chosen() {
   static std::atomic<Isa> instance = [] {
     const Isa isa = from_environment();
-    // Without a wish oneDNN sees for itself, and its own variable (ONEDNN_MAX_CPU_ISA) works.
-    if (isa != available_isas().back()) limit_onednn(isa);
     hwy::DisableTargets(~highway_targets(isa));
     hwy::GetChosenTarget().Update(hwy::SupportedTargets());
     return isa;

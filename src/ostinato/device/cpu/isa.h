@@ -16,12 +16,10 @@ std::string_view name_of(Isa isa);
 const std::vector<Isa>& available_isas();
 
 /// The level that kernels use: the highest there is, or the lower one that `OSTINATO_ISA` names.
-/// The first call sets it for this process, and with it oneDNN's limit, so it must come before any
-/// use of oneDNN. Throws `invalid_argument` listing the levels for a name that is none of them.
+/// Throws `invalid_argument` listing the levels for a name that is none of them.
 Isa isa();
 
-/// Limits the kernels made from now on to a level of `available_isas()`; for tests. oneDNN, which
-/// can be limited only once, stays as it was.
+/// Limits the kernels made from now on to a level of `available_isas()`; for tests.
 void use_isa(Isa isa);
 
 }  // namespace ostinato::cpu
