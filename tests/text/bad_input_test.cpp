@@ -61,7 +61,7 @@ INSTANTIATE_TEST_SUITE_P(
                 [](json& f) {
                   f["model"]["merges"].push_back({"q", "zz"});
                 },
-                "'qzz'"},
+                "'zz'"},
         BadFile{"MergeToUnknownToken",
                 [](json& f) {
                   f["model"]["merges"].push_back({"q", "q"});

@@ -133,8 +133,8 @@ class Bpe : public Model {
            "expected the right side of merge {} to begin with '{}', got '{}'", i, prefix_, right);
     }
     merged.assign(left).append(right.substr(prefix_.size()));
-    merges_.insert(merge_operand(left, i), merge_operand(right, i),
-                   {static_cast<uint32_t>(i), merge_operand(merged, i)});
+    const uint32_t left_id = merge_operand(left, i), right_id = merge_operand(right, i);
+    merges_.insert(left_id, right_id, {static_cast<uint32_t>(i), merge_operand(merged, i)});
   }
 
   /// A table for the characters that most texts consist of.

@@ -48,6 +48,10 @@ bool multiplies(const device::Request& request) {
 
 ProductSpec product_spec(const device::Request& request, ProductDims dims,
                          std::optional<size_t> bias, std::optional<size_t> residual) {
+  if (dims.inner == 0) {  // empty operands may have no memory to step through
+    std::fill(dims.a_strides.begin(), dims.a_strides.end(), 0);
+    std::fill(dims.b_strides.begin(), dims.b_strides.end(), 0);
+  }
   const size_t batch_rank = dims.batch.size();
   const bool shared = std::all_of(dims.b_strides.begin(),
                                   dims.b_strides.begin() + static_cast<ptrdiff_t>(batch_rank),
