@@ -139,10 +139,12 @@ Address Context::address(const plan::Plan& plan, const Place& place, void* arena
 
 std::shared_ptr<void> Context::arena(size_t bytes) {
   // Captures of one context never run at once, so they share one arena; one that needs more gets a
-  // larger one, and the older captures keep what they are bound to.
+  // larger one, and the older captures keep what they are bound to. The arena doubles, so that a
+  // sequence that grows by a token each time leaves but a few behind; memory that no capture
+  // reaches is never touched, and so never resident.
   if (bytes > arena_bytes_ || arena_ == nullptr) {
-    arena_ = program_->device().allocate(bytes);
-    arena_bytes_ = bytes;
+    arena_bytes_ = std::max(bytes, 2 * arena_bytes_);
+    arena_ = program_->device().allocate(arena_bytes_);
   }
   return arena_;
 }
@@ -167,12 +169,6 @@ void Context::make_states(const ir::Graph& graph) {
 
 void Context::reset_states() {
   for (const State& state : states_) program_->device().clear(state.memory.get(), state.bytes);
-}
-
-size_t Context::state_bytes() const {
-  size_t total = 0;
-  for (const State& state : states_) total += state.bytes;
-  return total;
 }
 
 std::vector<Tensor> Context::run(std::span<const Tensor> inputs) {

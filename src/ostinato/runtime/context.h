@@ -72,9 +72,6 @@ class Context {
   const Program& program() const { return *program_; }
   const Counters& counters() const { return counters_; }
   int threads() const { return stream_->threads(); }
-  /// Bytes of arena and states now held.
-  size_t arena_bytes() const { return arena_bytes_; }
-  size_t state_bytes() const;
 
  private:
   struct Entry {
