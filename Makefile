@@ -7,9 +7,9 @@ JOBS ?= $(shell nproc)
 
 help:
 	@echo "make demo    build, then the three-way bench on a picture, sentences and prompts"
-	@echo "make test    lint, unit tests, fuzzers, parity with PyTorch and transformers"
-	@echo "make sanitize  the unit tests under ASan, UBSan and TSan"
-	@echo "make build   the release build alone (PRESET=dev|asan|tsan|fuzz for another)"
+	@echo "make test    lint, unit tests, sanitizers, fuzzers, parity with PyTorch and transformers"
+	@echo "make sanitize  of that, the sanitizers and the fuzzers alone"
+	@echo "make build   the release build alone (PRESET=dev|asan|tsan for another)"
 	@echo "make format  clang-format and ruff over the tree"
 
 build:

@@ -30,8 +30,8 @@ Counts Watch::counts() const { return {allocations, locks, name_look_ups}; }
 
 }  // namespace ostinato::test
 
-// The C library's own functions, interposed. A sanitizer brings its own allocator, which must stay.
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+// The C library's own functions, interposed.
+#ifndef OSTINATO_SANITIZED
 extern "C" {
 
 void* __libc_malloc(size_t);
