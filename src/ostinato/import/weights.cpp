@@ -181,7 +181,7 @@ CheckpointNames::CheckpointNames(const Checkpoint& checkpoint, const Family& fam
     for (const auto& [from, to] : family.renames) parameter = renamed(parameter, from, to);
     const bool of_base = parameter.starts_with(base);
     if (strips_ && of_base) parameter = parameter.substr(base.size());
-    if (adds) parameter = base + parameter;
+    if (adds) parameter.insert(0, base);
     const auto [it, inserted] = names_.emplace(parameter, name);
     if (!inserted) {
       fail(ErrorCode::corrupt, kStage, "Take the weights from the model's source.",

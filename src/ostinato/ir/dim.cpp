@@ -348,13 +348,9 @@ class DimParser {
     if (depth > kDepth) reject();
     Dim sum = term(depth);
     for (;;) {
-      if (accept('+')) {
-        sum = sum + term(depth);
-      } else if (peek() == '-') {
-        sum = sum + term(depth);  // the sign belongs to the factor that follows
-      } else {
-        return sum;
-      }
+      const bool minus = peek() == '-';  // the sign belongs to the factor that follows
+      if (!minus && !accept('+')) return sum;
+      sum = sum + term(depth);
     }
   }
 

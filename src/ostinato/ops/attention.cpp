@@ -145,7 +145,8 @@ Value* mask_scores(ir::Builder& builder, const Attention& attention, Value* scor
 // All in fp32, rounded once. A row that may attend nothing gives zeros.
 Value* expand(ir::Builder& builder, const Attention& attention) {
   const Shape query = attention.query->shape();
-  const Dim heads = query[1], columns = attention.key->shape()[2];
+  const Dim& heads = query[1];
+  const Dim columns = attention.key->shape()[2];
   Value* q = flat_heads(builder, to_float32(builder, attention.query), heads);
   Value* k = flat_heads(builder, to_float32(builder, attention.key), heads);
   Value* v = flat_heads(builder, to_float32(builder, attention.value), heads);

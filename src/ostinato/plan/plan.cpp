@@ -15,7 +15,6 @@ using ir::Graph;
 using ir::Layout;
 using ir::Node;
 using ir::Value;
-using ir::ValueKind;
 
 /// A value's storage and how it lies in it; the layout's offset counts from the storage's start.
 struct Located {
