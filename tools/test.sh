@@ -19,6 +19,10 @@ ctest --preset release --parallel "$jobs" --output-on-failure
 step sanitizers and fuzz targets
 tools/sanitize.sh
 
+step clang-tidy
+run-clang-tidy-14 -p build/asan -quiet -j "$jobs" 'src/ostinato/.*\.cpp$' >build/tidy.log 2>&1 \
+  || { cat build/tidy.log; exit 1; }
+
 step parity with PyTorch, transformers, tokenizers and PIL
 "$venv/bin/python" -m pytest -q
 

@@ -84,8 +84,10 @@ Taps taps_of(int64_t input, int64_t output, const Kernel& kernel) {
   std::vector<double> values(static_cast<size_t>(taps.stride));
   for (int64_t i = 0; i < output; ++i) {
     const double centre = (static_cast<double>(i) + 0.5) * scale;
-    const auto first = std::max<int64_t>(static_cast<int64_t>(centre - support + 0.5), 0);
-    const auto last = std::min<int64_t>(static_cast<int64_t>(centre + support + 0.5), input);
+    const auto first =
+        std::max<int64_t>(static_cast<int64_t>(std::floor(centre - support + 0.5)), 0);
+    const auto last =
+        std::min<int64_t>(static_cast<int64_t>(std::floor(centre + support + 0.5)), input);
     double sum = 0.0;
     for (int64_t j = first; j < last; ++j) {
       const double value = kernel.value((static_cast<double>(j) - centre + 0.5) * (1.0 / stretch));

@@ -414,7 +414,7 @@ class Parser {
         cursor.reject_text(
             fmt::format("expected {}'s attribute '{}', got none", op.name, spec.name));
       }
-      attributes.push_back(given[i] ? std::move(*given[i]) : *spec.fallback);
+      attributes.push_back(given[i] ? *given[i] : *spec.fallback);
     }
     return attributes;
   }

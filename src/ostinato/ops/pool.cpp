@@ -9,7 +9,6 @@ namespace {
 using ir::Dim;
 using ir::Node;
 using ir::Shape;
-using ir::Value;
 using ir::ValueType;
 
 struct Pair {

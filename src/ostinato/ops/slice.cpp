@@ -52,7 +52,7 @@ Slice slice_of(const Node& node, const Shape& shape) {
 }
 
 Dim wrap_position(const Node& node, const Dim& position, const Dim& size) {
-  const Dim wrapped = from_start(position, size);
+  Dim wrapped = from_start(position, size);
   const Dim beyond = wrapped - size;
   if ((wrapped.is_constant() && wrapped.value() < 0) ||
       (beyond.is_constant() && beyond.value() >= 0)) {

@@ -8,7 +8,6 @@ namespace ostinato::importer {
 
 namespace {
 
-using ir::Dim;
 using ir::Value;
 
 /// theta^(2i/size), rounded to float32 where transformers rounds.
