@@ -11,7 +11,9 @@ step lint
 tools/lint.sh
 
 step release build with GCC, warnings as errors
-cmake --preset release -DOSTINATO_WERROR=ON >/dev/null
+python="$(cd "$venv/bin" && pwd)/python"  # not where it links to: packages are found from here
+cmake --preset release -DOSTINATO_WERROR=ON -DOSTINATO_PYTHON=ON -DPython_EXECUTABLE="$python" \
+  >/dev/null
 cmake --build --preset release --parallel "$jobs"
 step unit tests
 ctest --preset release --parallel "$jobs" --output-on-failure

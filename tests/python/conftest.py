@@ -3,11 +3,16 @@
 import importlib.util
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+# The package under test: the one installed, or the release build's.
+sys.path.append(str(ROOT / "build/release/python"))
 
 
 def package_folder(package):
@@ -39,3 +44,19 @@ def run(ostinato):
 def tools():
     """The programs that only tests need: in OSTINATO_TEST_TOOLS, or the release build's."""
     return Path(os.environ.get("OSTINATO_TEST_TOOLS", ROOT / "build/release/tests"))
+
+
+@pytest.fixture
+def recorded():
+    """The backend's records since the test began, as a function; forgets what was compiled."""
+    import torch
+    from torch._dynamo.backends.registry import list_backends, register_backend
+
+    from ostinato.backend import ostinato as backend
+    from ostinato.diagnostics import records
+
+    if "ostinato" not in list_backends():  # not installed: there is no entry point
+        register_backend(backend, name="ostinato")
+    torch._dynamo.reset()
+    before = len(records())
+    return lambda: records()[before:]

@@ -295,9 +295,16 @@ size_t Graph::erase_unused_constants() {
 
 std::vector<std::string> Graph::symbols() const {
   std::vector<std::string> names;
+  const auto collect = [&names](const Shape& shape) {
+    for (const Dim& dim : shape) dim.collect_symbols(names);
+  };
   for (const auto* values : {&inputs_, &states_}) {
-    for (const Value* value : *values) {
-      for (const Dim& dim : value->shape()) dim.collect_symbols(names);
+    for (const Value* value : *values) collect(value->shape());
+  }
+  for (const auto& node : nodes_) {
+    for (const Attribute& attribute : node->attributes) {
+      if (const Dim* dim = std::get_if<Dim>(&attribute)) dim->collect_symbols(names);
+      if (const Shape* shape = std::get_if<Shape>(&attribute)) collect(*shape);
     }
   }
   return names;

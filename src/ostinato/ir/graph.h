@@ -121,7 +121,7 @@ class Graph {
   void erase_constant(Value* constant);  ///< must be unused
   size_t erase_unused_constants();       ///< how many there were
 
-  /// Symbols in the inputs' and states' shapes, in order of appearance.
+  /// Symbols in inputs' and states' shapes, then in nodes' attributes, in order of appearance.
   std::vector<std::string> symbols() const;
 
   /// A deep copy with the same ids; constants share their data. Symbols that are bound become

@@ -49,8 +49,10 @@ void Executable::run_step_by_step(const device::Bindings& bindings) {
 
 Context::Context(std::shared_ptr<const Program> program, ContextOptions options)
     : program_(std::move(program)),
-      options_(options),
-      stream_(program_->device().make_stream(program_->options().threads)) {
+      options_(std::move(options)),
+      stream_(options_.stream != nullptr
+                  ? options_.stream
+                  : program_->device().make_stream(program_->options().threads)) {
   if (options_.capture_limit < 1) {
     fail(ErrorCode::invalid_argument, "runtime/context", "Set capture_limit to 1 or more.",
          "expected a capture limit of at least 1, got {}", options_.capture_limit);

@@ -45,6 +45,9 @@ class Executable {
 
 struct ContextOptions {
   size_t capture_limit = 64;  ///< shape keys kept; past it the one used longest ago goes
+  /// Threads to run on, of as many workers as the program's options say; null for its own. Contexts
+  /// that share a stream belong to one thread at a time together.
+  std::shared_ptr<device::Stream> stream = nullptr;
 };
 
 struct Counters {
@@ -86,7 +89,7 @@ class Context {
 
   std::shared_ptr<const Program> program_;
   ContextOptions options_;
-  std::unique_ptr<device::Stream> stream_;
+  std::shared_ptr<device::Stream> stream_;
   std::list<Entry> entries_;  // the one used last first
   std::shared_ptr<void> arena_;
   size_t arena_bytes_ = 0;

@@ -1,0 +1,29 @@
+"""Ostinato captures a model once as a graph and replays it.
+
+`torch.compile(model, backend="ostinato")` needs nothing but this package installed; importing it
+needs no PyTorch.
+"""
+
+from importlib import import_module
+
+from ostinato._engine import Error, __version__
+
+# What needs PyTorch is imported when it is asked for.
+_LAZY = {
+    "compile_fx": "ostinato.backend",
+    "CompileError": "ostinato.diagnostics",
+    "Record": "ostinato.diagnostics",
+    "records": "ostinato.diagnostics",
+}
+
+__all__ = ["CompileError", "Error", "Record", "__version__", "compile_fx", "records"]
+
+
+def __getattr__(name):
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'ostinato' has no attribute '{name}'")
+
+
+def __dir__():
+    return sorted([*globals(), *_LAZY])

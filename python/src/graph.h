@@ -1,0 +1,50 @@
+#pragma once
+
+#include <nanobind/nanobind.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "ostinato/ir/graph.h"
+
+namespace ostinato::python {
+
+/// A size that Python gives: an int or a Dim. Throws `invalid_argument` for anything else.
+ir::Dim dim_of(nanobind::handle value);
+ir::Shape shape_of(nanobind::handle values);
+
+/// A graph in the making.
+class GraphBuilder {
+ public:
+  explicit GraphBuilder(std::string name) { graph_.name = std::move(name); }
+
+  ir::Value* add_input(std::string name, const std::string& dtype, nanobind::handle shape);
+  ir::Value* add_constant(std::string name, const std::string& dtype, nanobind::handle shape);
+  /// A tensor that never changes, copied.
+  ir::Value* add_tensor(std::string name, nanobind::handle tensor);
+
+  /// Calls an operator with arguments by the names of its ATen schema: tensors as values, sizes as
+  /// ints or Dims, dtypes by name. Throws the engine's error when it cannot be taken; nothing is
+  /// added then.
+  std::vector<ir::Value*> call(const std::string& op, nanobind::dict arguments,
+                               const std::string& source);
+
+  /// The index of the new output.
+  size_t add_output(ir::Value* value);
+
+  const ir::Graph& graph() const { return graph_; }
+
+ private:
+  bool translate(const std::string& name, nanobind::dict arguments, const std::string& source,
+                 std::vector<ir::Value*>& results);
+  bool take_scalar_overload(const ir::OpRow& op, nanobind::dict arguments,
+                            const std::string& source, std::vector<ir::Value*>& results);
+  ir::Value* operand_of(nanobind::handle value, DType number_dtype);
+
+  ir::Graph graph_;
+};
+
+void bind_graph(nanobind::module_& module);
+
+}  // namespace ostinato::python

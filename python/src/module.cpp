@@ -1,0 +1,78 @@
+#include <nanobind/nanobind.h>
+#include <nanobind/stl/map.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include "graph.h"
+#include "ostinato/device/device.h"
+#include "ostinato/error.h"
+#include "ostinato/passes/pipeline.h"
+#include "runner.h"
+
+namespace nb = nanobind;
+using namespace ostinato;
+
+namespace {
+
+const char* name_of(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::invalid_argument: return "invalid_argument";
+    case ErrorCode::not_found: return "not_found";
+    case ErrorCode::unsupported: return "unsupported";
+    case ErrorCode::corrupt: return "corrupt";
+    case ErrorCode::io: return "io";
+    case ErrorCode::out_of_memory: return "out_of_memory";
+    case ErrorCode::internal: return "internal";
+    case ErrorCode::interrupted: return "interrupted";
+  }
+  return "internal";
+}
+
+/// Engine errors become `ostinato.Error` with `code`, `stage`, `message` and `hint`.
+void translate(const std::exception_ptr& raised, void* type) {
+  try {
+    std::rethrow_exception(raised);
+  } catch (const Error& error) {
+    const nb::handle cls(static_cast<PyObject*>(type));
+    nb::object exception = cls(error.what());
+    exception.attr("code") = name_of(error.code());
+    exception.attr("stage") = error.stage();
+    exception.attr("message") = error.message();
+    exception.attr("hint") = error.hint();
+    PyErr_SetObject(cls.ptr(), exception.ptr());
+  }
+}
+
+}  // namespace
+
+NB_MODULE(_engine, module) {
+  module.doc() = "The engine, as the package's Python needs it.";
+  PyObject* error = PyErr_NewExceptionWithDoc(
+      "ostinato.Error",
+      "What the engine raises: `code`, `stage`, `message`, and `hint`, the remedy.",
+      PyExc_RuntimeError, nullptr);
+  module.attr("Error") = nb::borrow(error);
+  nb::register_exception_translator(translate, error);
+
+  python::bind_graph(module);
+  python::bind_runner(module);
+  module.def("use_tensors_of", &python::use_tensors_of, nb::arg("type"), nb::arg("tell_written"),
+             "Names the tensor type, and the function to call with tensors that were written.");
+  module.def(
+      "pass_names",
+      [] {
+        std::vector<std::string> names;
+        for (const passes::Pass& pass : passes::pipeline()) names.emplace_back(pass.name);
+        return names;
+      },
+      "The engine's passes, in the order in which they run.");
+  module.def(
+      "device_names",
+      [] {
+        std::vector<std::string> names;
+        for (const device::Device* device : device::all()) names.emplace_back(device->name());
+        return names;
+      },
+      "The devices that can be used on this machine.");
+  module.attr("__version__") = OSTINATO_VERSION;
+}

@@ -1,0 +1,132 @@
+#pragma once
+
+#include <nanobind/nanobind.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "graph.h"
+#include "ostinato/runtime/context.h"
+#include "tensors.h"
+
+namespace ostinato::python {
+
+/// How a runner runs; what each means is in docs/torch-backend.md.
+struct RunnerOptions {
+  std::string device = "cpu";
+  runtime::Mode mode = runtime::Mode::graph;
+  int threads = 0;  ///< 0: the default
+  size_t capture_limit = 64;
+  bool frozen_parameters = false;
+  bool force_recapture = false;
+  bool zero_copy = false;
+  std::vector<std::string> passes_off;
+};
+
+/// What a runner did so far.
+struct RunnerStatistics {
+  size_t captures = 0, evictions = 0, programs = 0;
+  double passes_ms = 0, plan_ms = 0, pack_ms = 0, capture_ms = 0;  ///< of all captures
+};
+
+/// A graph that takes and returns torch tensors.
+///
+/// Arguments are described first, in the order in which calls give them, then results. After that
+/// it may be called from any thread: calls that overlap have a context each.
+class Runner {
+ public:
+  Runner(const GraphBuilder& builder, RunnerOptions options);
+  ~Runner();
+
+  /// A tensor whose dims lie in memory in this order; the graph's input has that shape. A tensor
+  /// that lies otherwise is copied at each call.
+  void take_input(const ir::Value* input, std::vector<size_t> order);
+  /// A tensor that stays the same over many calls. Unless parameters are frozen each call checks
+  /// that it does, and makes the program anew when it does not.
+  void take_constant(const ir::Value* constant, std::vector<size_t> order);
+  void take_symbol(std::string name);  ///< an int: the value of a symbol
+  void take_unused();
+
+  void give_output(size_t output);
+  /// A view of an output's memory, or of an argument's; strides in elements, as `as_strided`.
+  void give_view_of_output(size_t output, nanobind::handle sizes, nanobind::handle strides,
+                           nanobind::handle offset);
+  void give_view_of_argument(size_t argument, nanobind::handle sizes, nanobind::handle strides,
+                             nanobind::handle offset);
+  void give_argument(size_t argument);
+  void give_dim(nanobind::handle dim);
+  void give_none();
+
+  /// Writes an output, which is no result, into the argument's memory after each call.
+  void write_back(size_t output, size_t argument);
+
+  nanobind::list operator()(nanobind::list arguments);
+
+  RunnerStatistics statistics() const { return statistics_; }
+  /// The text of the graph as it runs; empty before the first call.
+  std::string program_text() const;
+
+ private:
+  enum class Kind { input, constant, symbol, unused };
+  struct Argument {
+    Kind kind = Kind::unused;
+    size_t index = 0;           // of the graph's input or constant; of the symbol
+    ir::ValueType type;         // in memory order
+    std::vector<size_t> order;  // logical dim of each dim in memory; empty: as they are
+  };
+  struct SymbolSource {
+    std::string name;
+    size_t position;  // in the list of all inputs' sizes
+  };
+  struct Constant {
+    const void* data = nullptr;
+    int64_t version = 0;
+    Tensor tensor;  // keeps the memory
+  };
+  enum class ResultKind { output, output_view, argument, argument_view, dim, none };
+  struct Result {
+    ResultKind kind = ResultKind::none;
+    size_t index = 0;
+    ir::Shape sizes, strides;
+    ir::Dim offset;
+  };
+  struct Write {
+    size_t output, argument;
+  };
+  struct Slot;  // a context and what a call needs; used by one call at a time
+  class Lease;
+
+  void describe_symbols();
+  bool constants_changed(PyObject* arguments);
+  void read_constants(PyObject* arguments);
+  void make_program();
+  void read_inputs(Slot& slot, PyObject* arguments) const;
+  void read_tensor(Slot& slot, const Argument& argument, size_t index, PyObject* tensor) const;
+  void bind(Slot& slot) const;
+  void prepare(Slot& slot);
+  void count(const Slot& slot, const runtime::Counters& before);
+  nanobind::list results(Slot& slot, PyObject* arguments) const;
+  nanobind::object view(const Result& result, nanobind::handle base,
+                        const ir::Bindings& bindings) const;
+  void finish_writes(Slot& slot, PyObject* arguments) const;
+
+  ir::Graph graph_;
+  RunnerOptions options_;
+  std::vector<Argument> arguments_;
+  std::vector<Result> results_;
+  std::vector<Write> writes_;
+  std::vector<SymbolSource> sources_;  // of the shape key
+  std::vector<std::string> given_symbols_;
+  std::vector<bool> temporary_;  // by output: written back, and no result
+  bool described_ = false;
+
+  std::vector<Constant> constants_;
+  std::shared_ptr<const runtime::Program> program_;
+  std::vector<std::unique_ptr<Slot>> idle_;
+  RunnerStatistics statistics_;
+};
+
+void bind_runner(nanobind::module_& module);
+
+}  // namespace ostinato::python
