@@ -10,6 +10,7 @@ import jsonschema
 import pytest
 import torch
 import transformers
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -426,6 +427,18 @@ def test_refuses_bad_arguments(tiny_vit, run, arguments, text):
     result = run("bench", tiny_vit, *arguments, *long, check=False)
     assert result.returncode == 2
     assert text in result.stderr
+
+
+def test_says_which_pictures_a_batch_takes(tiny_vit, tmp_path, measure):
+    """Two pictures fill a batch of two; a batch of one has no place for the second."""
+    flags = ["--lanes", "graph", "--iterations", "1", "--batch-size", "1,2,3"]
+    for name in ("red.png", "blue.png"):
+        Image.new("RGB", (80, 70), name.removesuffix(".png")).save(tmp_path / name)
+        flags += ["--image", tmp_path / name]
+    found = measure(tiny_vit, *flags)
+    origins = [batch["inputs"][0]["origin"] for batch in found["batches"]]
+    assert origins == ["red.png", "red.png, blue.png", "red.png, blue.png"]
+    assert "Batch 1 takes the first 1 of the 2 pictures." in found["notes"]
 
 
 def test_refuses_inputs_of_another_batch(tiny_vit, tmp_path, run, measure):

@@ -208,11 +208,21 @@ class Bench {
     }
   }
 
+  /// A batch has no place for more pictures or texts than its size.
+  void take_first(int64_t batch, std::vector<std::string>& given, std::string_view what) {
+    const auto most = static_cast<size_t>(batch);
+    if (given.size() <= most) return;
+    note(fmt::format("Batch {} takes the first {} of the {} {}.", batch, most, given.size(), what));
+    given.resize(most);
+  }
+
   /// The inputs of a batch; describes them, and with their symbolic sizes the model's.
   NamedTensors resolve(int64_t batch, Json& described) {
     runtime::InputRequest request = options_.inputs;
     request.batch_size = batch;
     if (generation_) request.texts.resize(1);  // of different lengths, and there is no mask
+    take_first(batch, request.pictures, "pictures");
+    take_first(batch, request.texts, "texts");
     const ir::Graph graph = source_->forward();
     NamedTensors inputs;
     std::vector<std::vector<int64_t>> shapes;

@@ -60,12 +60,13 @@ size_t GenerationBench::steps(size_t lanes) const { return prompts_.size() * lan
 
 Json GenerationBench::run(std::vector<LaneProcess>& lanes,
                           const std::function<void(const std::string&)>& step) {
+  step("all lanes read a fixed text");
+  Json perplexity = perplexities(lanes);  // first, on the programs of the batches
   Json prompts = Json::array();
   for (const Prompt& prompt : prompts_) prompts.push_back(run_prompt(prompt, lanes, step));
-  step("all lanes read a fixed text");
   return {{"prompts", std::move(prompts)},
           {"max_new_tokens", options_.max_new_tokens},
-          {"perplexity", perplexities(lanes)}};
+          {"perplexity", std::move(perplexity)}};
 }
 
 Json GenerationBench::run_prompt(const Prompt& prompt, std::vector<LaneProcess>& lanes,

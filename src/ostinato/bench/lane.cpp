@@ -187,6 +187,8 @@ Json Lane::prepare_generation(const std::vector<int64_t>& prompt, int64_t max_ne
   const Stopwatch whole;
   FirstCall phases;
   if (decoder_ == nullptr || decoder_capacity_ < capacity) {
+    forward_.reset();  // and its packed weights, of which the decoder makes its own
+    executable_ = nullptr;
     const Stopwatch building;
     ir::Graph graph = source_.model()->decoder(capacity);
     phases.import_ms = building.milliseconds();
