@@ -46,6 +46,7 @@ void translate(const std::exception_ptr& raised, void* type) {
 }  // namespace
 
 NB_MODULE(_engine, module) {
+  nb::set_leak_warnings(false);  // PyTorch keeps compiled functions until the process ends
   module.doc() = "The engine, as the package's Python needs it.";
   PyObject* error = PyErr_NewExceptionWithDoc(
       "ostinato.Error",
