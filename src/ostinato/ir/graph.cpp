@@ -74,7 +74,10 @@ void check_attributes(const OpRow& op, std::span<const Attribute> attributes) {
   for (size_t i = 0; i < attributes.size(); ++i) {
     const AttrSpec& spec = op.attributes[i];
     const std::optional<Attribute> normal = normalise(spec.kind, attributes[i]);
-    if (normal && normal->index() == attributes[i].index()) continue;
+    const bool fits = normal && normal->index() == attributes[i].index();
+    // None is a value only of attributes that have it as their default.
+    const bool is_none = attributes[i] == Attribute{};
+    if (fits && (!is_none || (spec.fallback && *spec.fallback == Attribute{}))) continue;
     fail(ErrorCode::invalid_argument, fmt::format("ops/{}", op.name), hint,
          "expected '{}' to be of kind {}, got {}", spec.name, name_of(spec.kind),
          to_string(attributes[i]));

@@ -132,7 +132,7 @@ void add_binary(ir::OpTable& table) {
                .traits = {.elementwise = true}});
   };
   const Attributes alpha = {{"alpha", scalar, ir::Dim(1)}};
-  const Attributes mode = {{"rounding_mode", string}};
+  const Attributes mode = {{"rounding_mode", string, Attribute{}}};
 
   add_tensor("aten.add.Tensor", infer_add, alpha);
   add_scalar("aten.add.Scalar", infer_add, alpha);
