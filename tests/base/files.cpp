@@ -8,6 +8,7 @@
 #include "ostinato/base/atomic_file.h"
 #include "ostinato/base/interrupt.h"
 #include "ostinato/base/mapped_file.h"
+#include "ostinato/base/new_folder.h"
 #include "support/expect_error.h"
 #include "support/temporary_folder.h"
 
@@ -95,15 +96,49 @@ TEST(AtomicFile, LeavesNothingWhenTheDiskRefuses) {
   EXPECT_EQ(count_files(folder.path()), 1u);
 }
 
-int exit_code_after(int signal, const std::filesystem::path& path) {
+TEST(NewFolder, StaysOnlyWithItsCommit) {
+  const TemporaryFolder folder;
+  {
+    NewFolder made(folder / "parent/new");
+    write_file(made.file("a"), "text");
+    EXPECT_TRUE(std::filesystem::exists(folder / "parent/new/a"));
+  }
+  EXPECT_FALSE(std::filesystem::exists(folder / "parent/new"));
+  NewFolder made(folder / "new/");
+  write_file(made.file("a"), "text");
+  made.commit();
+  EXPECT_EQ(contents_of(folder / "new/a"), "text");
+}
+
+TEST(NewFolder, LeavesAnEmptyFolderThatWasThere) {
+  const TemporaryFolder folder;
+  {
+    NewFolder made(folder.path());
+    write_file(made.file("a"), "text");
+    made.file("never written");
+  }
+  EXPECT_EQ(count_files(folder.path()), 0u);
+}
+
+TEST(NewFolder, SaysWhatIsWrong) {
+  const TemporaryFolder folder;
+  const auto file = folder.file("a", "mine");
+  for (const auto& used : {file, folder.path()}) {
+    expect_error([&] { NewFolder{used}; }, ErrorCode::invalid_argument, used.string());
+  }
+  expect_error([&] { NewFolder{file / "b"}; }, ErrorCode::io, "a/b");
+  expect_error([] { NewFolder{"/proc/none"}; }, ErrorCode::io, "/proc/none");
+  expect_error([] { NewFolder{""}; }, ErrorCode::io, "''");
+  EXPECT_EQ(contents_of(file), "mine");
+}
+
+/// The exit code of a process that does this.
+template <typename Action>
+int exit_code_of(Action&& action) {
   const pid_t child = ::fork();
   if (child == 0) {
     install_interrupt_handler();
-    AtomicFile finished(path);
-    finished.commit();
-    AtomicFile unfinished(path);
-    unfinished.write("half");
-    ::raise(signal);
+    action();
     ::_exit(0);
   }
   int status = 0;
@@ -111,11 +146,51 @@ int exit_code_after(int signal, const std::filesystem::path& path) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
+int exit_code_after(int signal, const std::filesystem::path& path) {
+  return exit_code_of([&] {
+    AtomicFile finished(path);
+    finished.commit();
+    AtomicFile unfinished(path);
+    unfinished.write("half");
+    ::raise(signal);
+  });
+}
+
 TEST(Interrupt, RemovesTemporariesAndEndsWith130) {
   const TemporaryFolder folder;
   EXPECT_EQ(exit_code_after(SIGINT, folder / "a"), 130);
-  EXPECT_EQ(exit_code_after(SIGTERM, folder / "a"), 143);
+  EXPECT_EQ(exit_code_after(SIGTERM, folder / "a"), 130);
+  EXPECT_EQ(exit_code_after(SIGHUP, folder / "a"), 130);
   EXPECT_EQ(contents_of(folder / "a"), "");
+  EXPECT_EQ(count_files(folder.path()), 1u);
+}
+
+TEST(Interrupt, RemovesAFolderThatIsBeingFilled) {
+  const TemporaryFolder folder;
+  EXPECT_EQ(exit_code_of([&] {
+              NewFolder finished(folder / "finished");
+              write_file(finished.file("a"), "text");
+              finished.commit();
+              NewFolder made(folder / "new");
+              write_file(made.file("a"), "text");
+              AtomicFile half(made.file("b"));
+              ::raise(SIGINT);
+            }),
+            130);
+  EXPECT_EQ(contents_of(folder / "finished/a"), "text");
+  EXPECT_EQ(count_files(folder.path()), 1u);
+}
+
+TEST(Interrupt, IsABadInputWhenAMappedFileIsCut) {
+  const TemporaryFolder folder;
+  const auto path = folder.file("weights", std::string(100000, 'x'));
+  EXPECT_EQ(exit_code_of([&] {
+              const auto file = MappedFile::open(path);
+              AtomicFile half(folder / "out");
+              std::filesystem::resize_file(path, 0);
+              ::_exit(file->data()[50000]);
+            }),
+            2);
   EXPECT_EQ(count_files(folder.path()), 1u);
 }
 

@@ -17,6 +17,8 @@ namespace ostinato {
 
 namespace {
 
+constexpr size_t kPiece = size_t{8} << 20;
+
 /// Random, since process numbers repeat between containers that share a disk.
 std::filesystem::path temporary_beside(const std::filesystem::path& path) {
   std::random_device random;
@@ -50,7 +52,7 @@ AtomicFile::~AtomicFile() { discard(); }
 void AtomicFile::write(const void* data, size_t size) {
   const char* next = static_cast<const char*>(data);
   while (size > 0) {
-    const ssize_t written = ::write(file_, next, std::min<size_t>(size, size_t{1} << 30));
+    const ssize_t written = ::write(file_, next, std::min(size, kPiece));
     if (written < 0) {
       if (errno == EINTR) continue;
       const int error = errno;
@@ -59,6 +61,21 @@ void AtomicFile::write(const void* data, size_t size) {
     }
     next += written;
     size -= static_cast<size_t>(written);
+    written_ += written;
+    keep_disk_busy();
+  }
+}
+
+// A long fsync, or a write while the kernel has too much to flush, does not listen to Ctrl-C. The
+// disk is therefore never more than two pieces behind. Where this is not offered, fsync alone does.
+void AtomicFile::keep_disk_busy() {
+  const auto piece = static_cast<off64_t>(kPiece);
+  while (flushing_ + 2 * piece <= written_) {
+    constexpr unsigned kWhole =
+        SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+    ::sync_file_range(file_, flushing_ + piece, piece, SYNC_FILE_RANGE_WRITE);
+    ::sync_file_range(file_, flushing_, piece, kWhole);
+    flushing_ += piece;
   }
 }
 

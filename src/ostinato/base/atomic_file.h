@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <string_view>
@@ -29,12 +30,15 @@ class AtomicFile {
 
  private:
   [[noreturn]] void fail_to_write(int error) const;
+  void keep_disk_busy();
   void discard() noexcept;
 
   std::filesystem::path path_;
   std::filesystem::path temporary_;  ///< empty for a device or a pipe
   std::unique_ptr<InterruptCleanup> cleanup_;
   int file_ = -1;
+  int64_t written_ = 0;   ///< bytes
+  int64_t flushing_ = 0;  ///< bytes that are on the disk
 };
 
 /// The whole contents at once.

@@ -19,6 +19,18 @@ template <typename... Args>
               std::string(hint));
 }
 
+/// What `action` returns; an Error of it gets `source` in front of its message, such as the file
+/// that was being read.
+template <typename Action>
+auto naming(std::string_view source, Action&& action) -> decltype(action()) {
+  try {
+    return action();
+  } catch (const Error& error) {
+    throw Error(error.code(), error.stage(), fmt::format("{}: {}", source, error.message()),
+                error.hint());
+  }
+}
+
 /// Of the candidates the one nearest to `word` by edit distance; empty when none is near enough to
 /// be what a person meant.
 std::string_view nearest(std::string_view word, const std::vector<std::string_view>& candidates);

@@ -32,16 +32,35 @@ bool take(Slot& slot, SlotState from, SlotState to) {
   return slot.state.compare_exchange_strong(from, to);
 }
 
-void handle_interrupt(int signal) {
-  for (Slot& slot : slots) {
-    if (take(slot, SlotState::armed, SlotState::owned)) ::unlink(slot.path.data());
+void print_from_handler(std::string_view text) {
+  [[maybe_unused]] const auto written = ::write(STDERR_FILENO, text.data(), text.size());
+}
+
+/// Files first, so that their folders are empty then.
+void remove_registered() {
+  std::array<const char*, kSlots> folders{};
+  for (size_t i = 0; i < kSlots; ++i) {
+    if (!take(slots[i], SlotState::armed, SlotState::owned)) continue;
+    if (::unlink(slots[i].path.data()) != 0) folders[i] = slots[i].path.data();
   }
-  if (on_terminal) {
-    constexpr std::string_view kShowCursor = "\x1b[?25h\n";
-    [[maybe_unused]] const auto written =
-        ::write(STDERR_FILENO, kShowCursor.data(), kShowCursor.size());
+  for (const char* folder : folders) {
+    if (folder != nullptr) ::rmdir(folder);
   }
-  ::_exit(128 + signal);
+}
+
+void handle_interrupt(int) {
+  remove_registered();
+  if (on_terminal) print_from_handler("\n");
+  ::_exit(130);
+}
+
+void handle_bus_error(int) {
+  remove_registered();
+  print_from_handler(
+      "ostinato: [file/read] expected a file to stay as it was while it is read, got one that was "
+      "cut, or a disk that failed. Leave the model's files alone while it runs, and check the disk."
+      "\n");
+  ::_exit(2);
 }
 
 }  // namespace
@@ -49,10 +68,17 @@ void handle_interrupt(int signal) {
 void install_interrupt_handler() {
   on_terminal = ::isatty(STDERR_FILENO) == 1;
   struct sigaction action {};
-  action.sa_handler = handle_interrupt;
   ::sigfillset(&action.sa_mask);
+  action.sa_handler = handle_bus_error;
+  ::sigaction(SIGBUS, &action, nullptr);
+  action.sa_handler = handle_interrupt;
   ::sigaction(SIGINT, &action, nullptr);
   ::sigaction(SIGTERM, &action, nullptr);
+  struct sigaction hangup {};
+  ::sigaction(SIGHUP, nullptr, &hangup);
+  if (hangup.sa_handler != SIG_IGN) ::sigaction(SIGHUP, &action, nullptr);
+  action.sa_handler = SIG_IGN;
+  ::sigaction(SIGXFSZ, &action, nullptr);
 }
 
 InterruptCleanup::InterruptCleanup(const std::string& path) {

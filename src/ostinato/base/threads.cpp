@@ -6,6 +6,7 @@
 #include <charconv>
 #include <cstdlib>
 #include <string_view>
+#include <system_error>
 
 #include "ostinato/base/error.h"
 
@@ -41,10 +42,20 @@ Range part_of(int64_t total, Worker worker, int64_t grain) {
 
 ThreadTeam::ThreadTeam(int threads) {
   crew_.reserve(static_cast<size_t>(threads - 1));
-  for (int i = 1; i < threads; ++i) crew_.emplace_back([this, i] { serve(i); });
+  try {
+    for (int i = 1; i < threads; ++i) crew_.emplace_back([this, i] { serve(i); });
+  } catch (const std::system_error& error) {
+    const size_t started = crew_.size() + 1;
+    dismiss();
+    fail(ErrorCode::out_of_memory, "base/threads",
+         "Use fewer threads (--threads, OSTINATO_THREADS), or raise the limits (ulimit -u, -v).",
+         "expected {} threads, got {}: {}", threads, started, error.code().message());
+  }
 }
 
-ThreadTeam::~ThreadTeam() {
+ThreadTeam::~ThreadTeam() { dismiss(); }
+
+void ThreadTeam::dismiss() {
   stop_.store(true, std::memory_order_relaxed);
   calls_.fetch_add(1, std::memory_order_release);
   calls_.notify_all();

@@ -49,6 +49,7 @@ class ThreadTeam {
 
  private:
   void serve(int index);
+  void dismiss();  ///< ends and joins the crew
 
   std::vector<std::thread> crew_;
   Job job_ = nullptr;
