@@ -7,7 +7,9 @@
 #include <numbers>
 
 #include "ostinato/base/dtype.h"
+#include "ostinato/base/memory.h"
 #include "ostinato/import/weights.h"
+#include "support/expect_error.h"
 
 namespace ostinato::importer {
 namespace {
@@ -103,6 +105,15 @@ TEST(RandomWeights, DifferBySeedAndByName) {
   EXPECT_TRUE(same(first.at("a"), again.at("a")));
   EXPECT_FALSE(same(first.at("a"), first.at("b")));
   EXPECT_FALSE(same(first.at("a"), other.at("a")));
+}
+
+// Each could be had, and all together could not: they are refused before one is filled.
+TEST(RandomWeights, FitIntoMemoryTogether) {
+  const auto most = static_cast<int64_t>(available_memory() / 8);
+  std::vector<Parameter> parameters;
+  for (const char* name : {"a", "b", "c"}) parameters.push_back({name, {most}, Init::zeros()});
+  expect_error([&] { random_weights(parameters, DType::float32, 0); }, ErrorCode::out_of_memory,
+               "the weights");
 }
 
 }  // namespace

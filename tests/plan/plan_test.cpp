@@ -6,6 +6,7 @@
 #include "ostinato/base/error.h"
 #include "ostinato/ir/builder.h"
 #include "ostinato/ops/ops.h"
+#include "support/expect_error.h"
 
 namespace ostinato::plan {
 namespace {
@@ -53,6 +54,19 @@ TEST(Plan, GivesOneValueToTwoOutputs) {
   Graph graph = diamond();
   graph.add_output("copy", graph.outputs()[0].value);
   check_plan(plan_of(std::move(graph)));
+}
+
+// 2^62 floats are 2^64 bytes: no size may wrap to one that is small enough.
+TEST(Plan, RefusesValuesBeyondAnyMemory) {
+  for (const ir::Shape& shape :
+       {ir::Shape{int64_t{1} << 62}, ir::Shape{int64_t{1} << 40}, ir::Shape{1 << 30, 1 << 30, 0}}) {
+    Graph graph;
+    Builder build(graph, ops::table());
+    Value* x = graph.add_input("x", {DType::float32, {1}});
+    Value* full = build("aten.full", {}, {{"size", shape}, {"fill_value", 1}});
+    graph.add_output("y", build("aten.add.Tensor", {build("aten.sum", {full}), x}));
+    expect_error([&] { plan_of(std::move(graph)); }, ErrorCode::out_of_memory, "1.0 TiB");
+  }
 }
 
 // The checker must find every kind of unsound plan, or it proves nothing.

@@ -1,11 +1,13 @@
 #include "ostinato/tensor.h"
 
 #include <array>
+#include <cstdint>
 #include <cstdlib>
 #include <utility>
 
 #include "ostinato/base/dtype.h"
 #include "ostinato/base/error.h"
+#include "ostinato/base/memory.h"
 
 namespace ostinato {
 
@@ -63,19 +65,23 @@ int64_t Tensor::numel() const {
 Tensor Tensor::empty(DType dtype, std::vector<int64_t> shape) {
   size_t bytes = size_of(dtype);
   for (int64_t size : shape) {
-    if (size < 0 || __builtin_mul_overflow(bytes, static_cast<size_t>(size), &bytes)) {
+    if (size < 0 || __builtin_mul_overflow(bytes, static_cast<size_t>(size), &bytes) ||
+        bytes > size_t{INT64_MAX}) {
       fail(ErrorCode::invalid_argument, "tensor", "Check the shape.",
            "expected sizes whose product fits in memory, got {}", fmt::join(shape, "×"));
     }
   }
   constexpr size_t kAlignment = 64;
+  constexpr size_t kLarge = size_t{1} << 28;
+  constexpr std::string_view kRemedy =
+      "Use a smaller batch, a shorter sequence or a narrower dtype.";
+  const auto what = [&] { return fmt::format("{} {}", name_of(dtype), fmt::join(shape, "×")); };
+  if (bytes >= kLarge) require_memory(bytes, what(), kRemedy);
   const size_t rounded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
-  void* data = rounded < bytes ? nullptr : std::aligned_alloc(kAlignment, rounded + kAlignment);
+  void* data = std::aligned_alloc(kAlignment, rounded + kAlignment);
   if (data == nullptr) {
-    fail(ErrorCode::out_of_memory, "tensor",
-         "Use a smaller batch, a shorter sequence or a "
-         "narrower dtype.",
-         "could not allocate {} bytes", bytes);
+    fail(ErrorCode::out_of_memory, "memory", kRemedy, "could not allocate {} for {}",
+         human_bytes(bytes), what());
   }
   return borrow(data, dtype, std::move(shape), std::shared_ptr<const void>(data, std::free));
 }

@@ -36,9 +36,9 @@ std::map<std::string, std::vector<std::string>> read_index(const std::filesystem
 }
 
 bool stays_inside(const std::filesystem::path& relative) {
-  return !relative.empty() && relative.is_relative() &&
+  return relative.is_relative() && relative.has_filename() &&
          std::none_of(relative.begin(), relative.end(),
-                      [](const auto& part) { return part == ".."; });
+                      [](const auto& part) { return part == ".." || part == "."; });
 }
 
 template <typename Bits>

@@ -112,9 +112,9 @@ void Model::read_config(std::string_view source) {
          "expected a floating dtype for the weights, got {}", ostinato::name_of(dtype_));
   }
   const std::vector<Parameter> parameters = parameters_of(*model_, dtype_);
-  weights_ = pretrained
-                 ? load_weights(*checkpoint, *names, *family_, parameters, model_->tied(), dtype_)
-                 : random_weights(parameters, dtype_, options_.seed);
+  weights_ = pretrained ? load_weights(*checkpoint, *names, *family_, parameters, model_->tied(),
+                                       dtype_, options_.progress)
+                        : random_weights(parameters, dtype_, options_.seed, options_.progress);
 }
 
 int64_t Model::parameter_count() const {
@@ -144,17 +144,20 @@ ir::Graph Model::forward() const {
   return graph;
 }
 
+void Model::require_greedy() const {
+  if (generation_.unsupported.empty()) return;
+  fail(ErrorCode::unsupported, kStage,
+       "Remove the settings from the file to decode greedily without them.",
+       "{}: greedy decoding here does not apply {}", (folder_ / "generation_config.json").string(),
+       fmt::join(generation_.unsupported, ", "));
+}
+
 ir::Graph Model::decoder(int64_t capacity) const {
   if (generates() && (capacity < 1 || capacity > context_length())) {
     fail(ErrorCode::invalid_argument, kStage, "Use a shorter prompt or fewer new tokens.",
          "expected a capacity from 1 to the context length {}, got {}", context_length(), capacity);
   }
-  if (!generation_.unsupported.empty()) {
-    fail(ErrorCode::unsupported, kStage,
-         "Remove the settings from the file to decode greedily without them.",
-         "{}: greedy decoding here does not apply {}",
-         (folder_ / "generation_config.json").string(), fmt::join(generation_.unsupported, ", "));
-  }
+  require_greedy();
   ir::Graph graph;
   graph.name = fmt::format("{}.decoder", architecture_);
   Net net(graph, dtype_);

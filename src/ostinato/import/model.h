@@ -28,6 +28,7 @@ struct ModelOptions {
   std::optional<DType> dtype = {};
   WeightSource weights = WeightSource::pretrained;
   uint64_t seed = 0;  ///< of random weights
+  Progress progress = {};
 };
 
 /// A HuggingFace model folder, read: config.json, generation_config.json and the weights.
@@ -87,6 +88,10 @@ class Model {
   /// Throws `invalid_argument` when the model does not generate, the capacity exceeds
   /// `context_length`, or generation_config.json asks for what greedy decoding here does not do.
   ir::Graph decoder(int64_t capacity) const;
+
+  /// Throws `unsupported` when generation_config.json asks for what greedy decoding here does not
+  /// do.
+  void require_greedy() const;
 
   const GenerationConfig& generation() const { return generation_; }
 

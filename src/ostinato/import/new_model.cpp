@@ -1,11 +1,10 @@
 #include "ostinato/import/new_model.h"
 
-#include <system_error>
-
 #include "ostinato/base/atomic_file.h"
 #include "ostinato/base/dtype.h"
 #include "ostinato/base/error.h"
 #include "ostinato/base/mapped_file.h"
+#include "ostinato/base/new_folder.h"
 #include "ostinato/import/checkpoint.h"
 #include "ostinato/import/model.h"
 #include "ostinato/import/safetensors_writer.h"
@@ -18,21 +17,6 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kStage = "import/new_model";
 
-void make_folder(const fs::path& folder) {
-  std::error_code error;
-  const bool is_used = fs::exists(folder, error) &&
-                       (!fs::is_directory(folder, error) || !fs::is_empty(folder, error));
-  if (is_used) {
-    fail(ErrorCode::invalid_argument, kStage, "Give a new or an empty folder.",
-         "expected {} to be a folder without files", folder.string());
-  }
-  fs::create_directories(folder, error);
-  if (error) {
-    fail(ErrorCode::io, kStage, "Check the path and its permissions.",
-         "could not make the folder {}: {}", folder.string(), error.message());
-  }
-}
-
 void write_json(const fs::path& path, const Json& json) {
   write_file(path, json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
 }
@@ -44,13 +28,13 @@ void require_tokenizer(const fs::path& folder) {
        "expected {} to be there", (folder / "tokenizer.json").string());
 }
 
-void copy_tokenizer(const fs::path& from, const fs::path& to) {
+void copy_tokenizer(const fs::path& from, NewFolder& to) {
   for (const std::string_view name :
        {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
         "vocab.txt", "vocab.json", "merges.txt", "chat_template.jinja"}) {
     if (!fs::exists(from / name)) continue;
     const auto file = MappedFile::open(from / name);
-    write_file(to / name, {reinterpret_cast<const char*>(file->data()), file->size()});
+    write_file(to.file(name), {reinterpret_cast<const char*>(file->data()), file->size()});
   }
 }
 
@@ -82,30 +66,34 @@ Json generation_of(const GenerationConfig& ids) {
 NewModel new_model(const Preset& preset, const std::string& source, const fs::path& folder,
                    const NewModelOptions& options) {
   if (!options.tokenizer.empty()) require_tokenizer(options.tokenizer);
-  const Model model = Model::from_config(
-      preset.config, source,
-      {.dtype = options.dtype, .weights = WeightSource::random, .seed = options.seed});
-  make_folder(folder);
-  if (!options.tokenizer.empty()) copy_tokenizer(options.tokenizer, folder);
+  NewFolder made(folder);
+  const Model model = Model::from_config(preset.config, source,
+                                         {.dtype = options.dtype,
+                                          .weights = WeightSource::random,
+                                          .seed = options.seed,
+                                          .progress = options.progress});
+  if (!options.tokenizer.empty()) copy_tokenizer(options.tokenizer, made);
   for (const InputSpec& input : model.inputs()) {
     if (input.kind != InputKind::picture) continue;
-    write_json(folder / "preprocessor_config.json", picture_processor(input));
+    write_json(made.file("preprocessor_config.json"), picture_processor(input));
   }
   if (model.generates()) {
-    write_json(folder / "generation_config.json",
+    write_json(made.file("generation_config.json"),
                preset.generation.is_null() ? generation_of(model.generation()) : preset.generation);
   }
   const std::vector<std::pair<std::string, Tensor>> tensors(model.weights().begin(),
                                                             model.weights().end());
-  write_safetensors(folder / "model.safetensors", tensors,
+  write_safetensors(made.file("model.safetensors"), tensors,
                     {{"format", "pt"},
                      {std::string(kWeightsKey), std::string(kRandomWeights)},
-                     {std::string(kSeedKey), std::to_string(options.seed)}});
+                     {std::string(kSeedKey), std::to_string(options.seed)}},
+                    options.progress);
   Json config = preset.config;
   config.erase("torch_dtype");
   config["dtype"] = name_of(model.dtype());
   config["architectures"] = {model.architecture()};
-  write_json(folder / "config.json", config);
+  write_json(made.file("config.json"), config);
+  made.commit();
   return {model.architecture(), model.dtype(), model.parameter_count()};
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "ostinato/base/json.h"
+#include "ostinato/base/progress.h"
 #include "ostinato/tensor.h"
 
 namespace ostinato::importer {
@@ -30,6 +31,7 @@ struct NewModelOptions {
   uint64_t seed = 0;
   std::filesystem::path tokenizer =
       {};  ///< a folder whose tokenizer's files are copied; may be empty
+  Progress progress = {};
 };
 
 /// What `new_model` made.
@@ -41,9 +43,9 @@ struct NewModel {
 
 /// Writes a model folder with seeded random weights: model.safetensors, config.json,
 /// generation_config.json for a language model, preprocessor_config.json for a picture model, and
-/// the tokenizer's files. The metadata of the weights say that they are random. Each file appears
-/// whole or not at all, config.json last, so that an interrupted folder is none that loads. Throws
-/// `invalid_argument` where the folder is there and not empty.
+/// the tokenizer's files. The metadata of the weights say that they are random. After an error or
+/// an interrupt nothing of it is left; should the machine stop, config.json, which comes last, is
+/// missing. Throws `invalid_argument` where the folder is there and not empty.
 /// @param source what the configuration is called in errors
 NewModel new_model(const Preset& preset, const std::string& source,
                    const std::filesystem::path& folder, const NewModelOptions& options);

@@ -76,14 +76,22 @@ std::string header_of(const std::vector<const Named*>& order,
 }  // namespace
 
 void write_safetensors(const std::filesystem::path& path, const std::vector<Named>& tensors,
-                       const std::map<std::string, std::string>& metadata) {
+                       const std::map<std::string, std::string>& metadata,
+                       const Progress& progress) {
   const auto order = in_file_order(tensors);
   const std::string header = header_of(order, metadata);
   const uint64_t length = header.size();
   AtomicFile file(path);
   file.write(&length, sizeof(length));
   file.write(header);
-  for (const Named* named : order) file.write(named->second.data(), named->second.bytes());
+  size_t total = 0, written = 0;
+  for (const Named* named : order) total += named->second.bytes();
+  for (const Named* named : order) {
+    file.write(named->second.data(), named->second.bytes());
+    written += named->second.bytes();
+    if (progress)
+      progress("writing weights", static_cast<double>(written) / static_cast<double>(total));
+  }
   file.commit();
 }
 

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "ostinato/base/progress.h"
 #include "ostinato/tensor.h"
 
 namespace ostinato::importer {
@@ -15,6 +16,7 @@ namespace ostinato::importer {
 /// a name that occurs twice or is not UTF-8, and `io`.
 void write_safetensors(const std::filesystem::path& path,
                        const std::vector<std::pair<std::string, Tensor>>& tensors,
-                       const std::map<std::string, std::string>& metadata = {});
+                       const std::map<std::string, std::string>& metadata = {},
+                       const Progress& progress = {});
 
 }  // namespace ostinato::importer

@@ -11,6 +11,7 @@
 #include "ostinato/base/dtype.h"
 #include "ostinato/base/error.h"
 #include "ostinato/base/json.h"
+#include "ostinato/base/memory.h"
 #include "ostinato/base/threads.h"
 
 namespace ostinato::importer {
@@ -20,6 +21,8 @@ namespace {
 constexpr std::string_view kStage = "import/weights";
 constexpr std::string_view kWrongFolder =
     "Check that config.json and the weights are of the same model.";
+
+constexpr std::string_view kTooLarge = "Use a smaller model or a narrower dtype (--dtype).";
 
 /// Names for an error: the first few, and how many more.
 std::string listed(const std::vector<std::string>& names) {
@@ -59,14 +62,15 @@ std::vector<Piece> cut(const std::vector<int64_t>& sizes) {
 }
 
 /// Calls `work` for each piece on all threads; throws what the first piece in order threw.
-void for_each_piece(const std::vector<Piece>& pieces,
-                    const std::function<void(const Piece&)>& work) {
+/// @param what is being done, for the progress
+void for_each_piece(const std::vector<Piece>& pieces, std::string_view what,
+                    const Progress& progress, const std::function<void(const Piece&)>& work) {
   std::atomic<size_t> next{0};
   std::mutex mutex;
   std::exception_ptr error;
   size_t error_at = pieces.size();
   ThreadTeam team(default_threads());
-  team.run([&](Worker) {
+  team.run([&](Worker worker) {
     for (size_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < pieces.size();) {
       try {
         work(pieces[i]);
@@ -78,9 +82,13 @@ void for_each_piece(const std::vector<Piece>& pieces,
         }
         next.store(pieces.size(), std::memory_order_relaxed);
       }
+      if (progress && worker.index == 0) {
+        progress(what, static_cast<double>(i) / static_cast<double>(pieces.size()));
+      }
     }
   });
   if (error) std::rethrow_exception(error);
+  if (progress) progress(what, 1);
 }
 
 Tensor slice(const Tensor& tensor, int64_t begin, int64_t end) {
@@ -110,8 +118,7 @@ struct Load {
   Tensor source, target;
 };
 
-Load begin_load(const Checkpoint& checkpoint, const Parameter& parameter, std::string_view name,
-                DType dtype) {
+Load begin_load(const Checkpoint& checkpoint, const Parameter& parameter, std::string_view name) {
   const TensorInfo info = checkpoint.info(name);
   const std::string& file = checkpoint.file_of(name).name();
   if (info.shape != parameter.shape) {
@@ -124,9 +131,23 @@ Load begin_load(const Checkpoint& checkpoint, const Parameter& parameter, std::s
          "{}: tensor {}: expected float32, bfloat16 or float16, got {}", file, quote(name),
          name_of(info.dtype));
   }
-  Load load{&parameter, std::string(name), checkpoint.get(name), {}};
-  load.target = info.dtype == dtype ? load.source : Tensor::empty(dtype, parameter.shape);
-  return load;
+  return {&parameter, std::string(name), checkpoint.get(name), {}};
+}
+
+/// A tensor that the file has in the dtype wanted is used in place; for the others there must be
+/// memory.
+void make_targets(std::vector<Load>& loads, DType dtype) {
+  size_t bytes = 0;
+  for (const Load& load : loads) {
+    if (load.source.dtype() != dtype) {
+      bytes += static_cast<size_t>(load.source.numel()) * size_of(dtype);
+    }
+  }
+  if (bytes > 0) require_memory(bytes, "the converted weights", kTooLarge);
+  for (Load& load : loads) {
+    load.target =
+        load.source.dtype() == dtype ? load.source : Tensor::empty(dtype, load.source.shape());
+  }
 }
 
 void finish_piece(const Checkpoint& checkpoint, Load& load, const Piece& piece) {
@@ -223,7 +244,8 @@ int64_t checked_numel(const Parameter& parameter) {
 
 Weights load_weights(const Checkpoint& checkpoint, const CheckpointNames& names,
                      const Family& family, const std::vector<Parameter>& parameters,
-                     const std::vector<std::pair<std::string, std::string>>& tied, DType dtype) {
+                     const std::vector<std::pair<std::string, std::string>>& tied, DType dtype,
+                     const Progress& progress) {
   std::set<std::string, std::less<>> used;
   std::vector<std::pair<std::string, std::string>> equal;  // tensors that must be the same
   std::vector<std::string> missing;
@@ -244,7 +266,7 @@ Weights load_weights(const Checkpoint& checkpoint, const CheckpointNames& names,
     if (name.empty()) {
       missing.push_back(parameter.name);
     } else {
-      loads.push_back(begin_load(checkpoint, parameter, name, dtype));
+      loads.push_back(begin_load(checkpoint, parameter, name));
     }
   }
   if (!missing.empty()) {
@@ -265,27 +287,32 @@ Weights load_weights(const Checkpoint& checkpoint, const CheckpointNames& names,
          "{}: tensors {} and {} are tied, yet differ", checkpoint.file_of(twin).name(), quote(twin),
          quote(name));
   }
+  make_targets(loads, dtype);
   std::vector<int64_t> sizes;
   for (const Load& load : loads) sizes.push_back(load.source.numel());
-  for_each_piece(cut(sizes),
+  for_each_piece(cut(sizes), "reading weights", progress,
                  [&](const Piece& piece) { finish_piece(checkpoint, loads[piece.weight], piece); });
   Weights weights;
   for (Load& load : loads) weights.emplace(load.parameter->name, std::move(load.target));
   return weights;
 }
 
-Weights random_weights(const std::vector<Parameter>& parameters, DType dtype, uint64_t seed) {
+Weights random_weights(const std::vector<Parameter>& parameters, DType dtype, uint64_t seed,
+                       const Progress& progress) {
   std::vector<Tensor> tensors;
   std::vector<int64_t> sizes;
   std::vector<uint64_t> keys;
+  size_t bytes = 0;
   for (const Parameter& parameter : parameters) {
     sizes.push_back(checked_numel(parameter));
     keys.push_back(random_key(seed, parameter.name));
+    bytes += static_cast<size_t>(sizes.back()) * size_of(dtype);
   }
+  require_memory(bytes, "the weights", kTooLarge);
   for (const Parameter& parameter : parameters) {
     tensors.push_back(Tensor::empty(dtype, parameter.shape));
   }
-  for_each_piece(cut(sizes), [&](const Piece& piece) {
+  for_each_piece(cut(sizes), "making weights", progress, [&](const Piece& piece) {
     const size_t i = piece.weight;
     fill_random(tensors[i], parameters[i].init, keys[i], piece.begin, piece.end);
   });

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "ostinato/base/progress.h"
 #include "ostinato/import/checkpoint.h"
 #include "ostinato/import/hf/family.h"
 #include "ostinato/tensor.h"
@@ -51,11 +52,13 @@ class CheckpointNames {
 ///   equal, and either may be missing
 Weights load_weights(const Checkpoint& checkpoint, const CheckpointNames& names,
                      const Family& family, const std::vector<Parameter>& parameters,
-                     const std::vector<std::pair<std::string, std::string>>& tied, DType dtype);
+                     const std::vector<std::pair<std::string, std::string>>& tied, DType dtype,
+                     const Progress& progress = {});
 
 /// Weights as transformers would initialise them. Same seed, same weights, whatever the number of
 /// threads.
-Weights random_weights(const std::vector<Parameter>& parameters, DType dtype, uint64_t seed);
+Weights random_weights(const std::vector<Parameter>& parameters, DType dtype, uint64_t seed,
+                       const Progress& progress = {});
 
 /// The product of the sizes; throws `invalid_argument` naming the parameter when it is beyond any
 /// memory.

@@ -4,6 +4,7 @@
 #include <unordered_map>
 
 #include "ostinato/base/error.h"
+#include "ostinato/base/memory.h"
 
 namespace ostinato::ir {
 
@@ -41,6 +42,27 @@ void check_sizes(const OpRow& op, const ValueType& type) {
 }
 
 }  // namespace
+
+size_t bytes_of(const Value& value) {
+  constexpr size_t kMost = size_t{1} << 40;
+  size_t bytes = size_of(value.dtype());
+  bool is_empty = false;
+  for (const Dim& dim : value.shape()) {
+    const auto size = static_cast<size_t>(dim.value());
+    is_empty |= size == 0;
+    if (size == 0 || !__builtin_mul_overflow(bytes, size, &bytes)) continue;
+    bytes = kMost + 1;
+    break;
+  }
+  if (bytes > kMost) {
+    fail(ErrorCode::out_of_memory, "ir/value", "Use a smaller batch, shape or sequence.",
+         "expected at most {} in a value, got {}{} {} {}", human_bytes(kMost),
+         name_of(value.dtype()), to_string(value.shape()),
+         value.producer != nullptr ? "from" : "for",
+         value.producer != nullptr ? std::string(value.producer->op->name) : quote(value.name));
+  }
+  return is_empty ? 0 : bytes;
+}
 
 void check_operands(const OpRow& op, std::span<Value* const> operands) {
   const auto stage = [&op] { return fmt::format("ops/{}", op.name); };

@@ -45,6 +45,11 @@ struct Value {
   size_t rank() const { return type.shape.size(); }
 };
 
+/// The bytes of a value whose sizes are integers, when it is contiguous. Throws `out_of_memory`
+/// naming the value above 1 TiB, also for sizes of which another is zero, since strides are
+/// products too: so sums of bytes and products of strides stay within 64 bits.
+size_t bytes_of(const Value& value);
+
 /// One call of an operator. Owned by its graph; operands change through `Graph::set_operand`.
 struct Node {
   const OpRow* op = nullptr;

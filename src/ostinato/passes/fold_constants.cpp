@@ -17,10 +17,6 @@ using ir::ValueKind;
 /// A result up to this size may be kept whatever it is made of.
 constexpr size_t kFreeBytes = size_t{1} << 20;
 
-size_t bytes_of(const ir::ValueType& type) {
-  return static_cast<size_t>(numel(type.shape).value()) * size_of(type.dtype);
-}
-
 bool is_concrete(const ir::Shape& shape) {
   return std::all_of(shape.begin(), shape.end(),
                      [](const ir::Dim& dim) { return dim.is_constant(); });
@@ -73,7 +69,7 @@ class Folder {
 
   bool fold(Node* node) {
     size_t bytes = 0;
-    for (const Value* result : node->results) bytes += bytes_of(result->type);
+    for (const Value* result : node->results) bytes += bytes_of(*result);
     if (bytes > kFreeBytes && bytes > bytes_freed(*node)) return false;
     const std::vector<Tensor> results = evaluate(*node);
     if (results.empty()) return false;
@@ -104,7 +100,7 @@ class Folder {
         value = value->producer->operands[0];
       }
       const bool goes = value != nullptr && value->kind == ValueKind::constant && read_once(value);
-      if (goes && counted.insert(value).second) bytes += bytes_of(value->type);
+      if (goes && counted.insert(value).second) bytes += bytes_of(*value);
     }
     return bytes;
   }

@@ -34,7 +34,12 @@ class Planner {
     place_leaves();
     // Nodes are walked by hand, since copies are inserted before the one at hand.
     const auto& nodes = plan_.graph.nodes();
-    for (auto it = nodes.begin(); it != nodes.end(); ++it) lower(**it);
+    const auto total = static_cast<double>(nodes.size());
+    double done = 0;
+    for (auto it = nodes.begin(); it != nodes.end(); ++it) {
+      lower(**it);
+      if (options_.progress) options_.progress("preparing kernels", ++done / total);
+    }
     place_outputs();
     find_lifetimes();
     plan_.arena_bytes = assign_offsets(plan_.buffers);
@@ -45,6 +50,7 @@ class Planner {
   void place_leaves() {
     const auto place = [this](const std::vector<Value*>& values, Place::Kind kind) {
       for (size_t i = 0; i < values.size(); ++i) {
+        bytes_of(*values[i]);  // throws for one that is too large
         Place where{kind, i, 0, kind == Place::Kind::constant ? values[i] : nullptr};
         located_[values[i]] = {where, Layout::contiguous(to_integers(values[i]->shape()))};
       }
@@ -137,7 +143,7 @@ class Planner {
       if (i == 0 && node.op->traits.mutates >= 0) {
         located_[result] = located_.at(node.operands[static_cast<size_t>(node.op->traits.mutates)]);
       } else {
-        located_[result] = {new_buffer(bytes_of(result)),
+        located_[result] = {new_buffer(bytes_of(*result)),
                             Layout::contiguous(to_integers(result->shape()))};
       }
       step.outputs.push_back(place_of(result));
@@ -153,10 +159,6 @@ class Planner {
     Place place = at.place;
     place.offset = byte_offset(value, at);
     return place;
-  }
-
-  static size_t bytes_of(const Value* value) {
-    return static_cast<size_t>(numel(value->shape()).value()) * size_of(value->dtype());
   }
 
   Place new_buffer(size_t bytes) {
@@ -193,7 +195,7 @@ class Planner {
   bool is_whole_buffer(const Value* value) const {
     const Located& at = located_.at(value);
     return at.place.kind == Place::Kind::arena && at.layout.offset == 0 &&
-           at.layout.is_contiguous() && bytes_of(value) == plan_.buffers[at.place.index].bytes;
+           at.layout.is_contiguous() && bytes_of(*value) == plan_.buffers[at.place.index].bytes;
   }
 
   void find_lifetimes() {

@@ -3,6 +3,7 @@
 #include <memory>
 #include <vector>
 
+#include "ostinato/base/progress.h"
 #include "ostinato/device/device.h"
 #include "ostinato/plan/memory.h"
 
@@ -38,6 +39,7 @@ struct Plan {
 struct Options {
   device::Tier tier = device::Tier::fast;
   int threads = 1;
+  Progress progress = {};
 };
 
 /// Plans a graph whose sizes are all integers. Throws `unsupported` naming the operator, dtypes and

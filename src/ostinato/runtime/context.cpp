@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "ostinato/base/error.h"
+#include "ostinato/base/memory.h"
 
 namespace ostinato::runtime {
 
@@ -152,6 +153,13 @@ std::shared_ptr<void> Context::arena(size_t bytes) {
 }
 
 void Context::make_states(const ir::Graph& graph) {
+  size_t needed = 0;
+  for (size_t i = states_.size(); i < graph.states().size(); ++i) {
+    needed += bytes_of(*graph.states()[i]);
+  }
+  if (needed > 0) {
+    require_memory(needed, "the model's state", "Ask for a shorter sequence: fewer new tokens.");
+  }
   for (size_t i = 0; i < graph.states().size(); ++i) {
     const ir::Value* value = graph.states()[i];
     std::vector<int64_t> sizes = to_integers(value->shape());
@@ -162,7 +170,7 @@ void Context::make_states(const ir::Graph& graph) {
            value->name, fmt::join(sizes, ", "));
     }
     State state{std::move(sizes), 0, nullptr};
-    state.bytes = static_cast<size_t>(numel(value->shape()).value()) * size_of(value->dtype());
+    state.bytes = bytes_of(*value);
     state.memory = program_->device().allocate(state.bytes);
     program_->device().clear(state.memory.get(), state.bytes);
     states_.push_back(std::move(state));

@@ -43,7 +43,7 @@ plan::Plan Program::plan(const ir::Bindings& bindings) const {
   plan::Plan result = plan::make_plan(
       graph_.specialise(bindings), device_, packed_,
       {options_.mode == Mode::reference ? device::Tier::reference : device::Tier::fast,
-       options_.threads});
+       options_.threads, options_.progress});
 #ifndef NDEBUG
   plan::check_plan(result);
 #endif

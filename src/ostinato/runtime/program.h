@@ -23,6 +23,7 @@ struct ProgramOptions {
   Mode mode = Mode::graph;
   int threads = 1;
   std::vector<std::string> passes_off;  ///< of the graph mode's pipeline, by name
+  Progress progress = {};               ///< of each plan; must outlive the program
 };
 
 /// A graph made ready for one device and mode; immutable, and so shared by threads, each with a

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+namespace ostinato {
+
+/// How many bytes this process can still fill before the kernel would have to end one for it: what
+/// is available on the machine with its free swap, or less where a control group limits it.
+size_t available_memory();
+
+/// Throws `out_of_memory` when that many bytes are not available. The kernel promises memory that
+/// it has not, and kills whoever fills it; so large demands are checked before.
+/// @param what what is to be filled, such as `the weights`
+/// @param remedy whole sentences
+void require_memory(size_t bytes, std::string_view what, std::string_view remedy);
+
+/// A size in the largest binary unit that leaves a digit before the point: `1.4 GiB`.
+std::string human_bytes(size_t bytes);
+
+}  // namespace ostinato
