@@ -3,6 +3,8 @@
 #include <functional>
 
 #include "ostinato/error.h"
+#include "support/expect_error.h"
+#include "support/temporary_folder.h"
 #include "text/small_tokenizer.h"
 
 namespace ostinato::text {
@@ -165,8 +167,18 @@ TEST(BadTokenizerText, IsRefused) {
   expect_error("{\"a\": \"\xFF\"}", "expected JSON");
 }
 
-TEST(BadTokenizerFolder, IsRefused) {
-  EXPECT_THROW(Tokenizer::from_folder("/does/not/exist"), Error);
+TEST(BadTokenizerFolder, IsRefusedByItsFile) {
+  const TemporaryFolder folder;
+  const auto refused = [&folder](ErrorCode code) {
+    ostinato::expect_error([&] { Tokenizer::from_folder(folder.path()); }, code,
+                           (folder / "tokenizer.json").string());
+  };
+  refused(ErrorCode::not_found);
+  folder.file("tokenizer.json", "{\"version\": ");
+  refused(ErrorCode::corrupt);
+  std::filesystem::remove(folder / "tokenizer.json");
+  std::filesystem::create_symlink("/dev/zero", folder / "tokenizer.json");
+  refused(ErrorCode::io);
 }
 
 TEST(BadTemplate, IsRefusedByName) {

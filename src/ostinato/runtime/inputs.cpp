@@ -40,7 +40,11 @@ class Resolver {
     refuse_what_nobody_takes();
     if (!request_.texts.empty()) tokenize();
     std::vector<NamedInput> inputs;
-    for (const ir::Value* input : graph_.inputs()) inputs.push_back(resolve(*input));
+    read_sizes();
+    for (const ir::Value* input : graph_.inputs()) {
+      inputs.push_back(
+          naming(fmt::format("input '{}'", input->name), [&] { return resolve(*input); }));
+    }
     return inputs;
   }
 
@@ -73,16 +77,27 @@ class Resolver {
     }
   }
 
-  NamedInput resolve(const ir::Value& input) {
-    if (file_ && file_->contains(input.name)) {
-      Tensor tensor = file_->get(input.name);
-      if (is_floating(tensor.dtype()) && is_floating(input.dtype())) {
-        tensor = tensor.to(input.dtype());
+  /// The symbols' sizes in the tensors of the file: what is not in it has to fit to them.
+  void read_sizes() {
+    for (const ir::Value* input : graph_.inputs()) {
+      if (!file_ || !file_->contains(input->name)) continue;
+      const std::vector<int64_t> sizes = file_->info(input->name).shape;
+      for (size_t i = 0; i < std::min(sizes.size(), input->rank()); ++i) {
+        std::vector<std::string> names;
+        input->shape()[i].collect_symbols(names);
+        if (names.size() == 1 && input->shape()[i] == ir::Dim::symbol(names[0])) {
+          sizes_.emplace(names[0], std::max<int64_t>(sizes[i], 1));
+        }
       }
-      return {input.name, tensor, request_.file};
     }
+  }
+
+  NamedInput resolve(const ir::Value& input) {
     const auto spec = std::find_if(specs_.begin(), specs_.end(),
                                    [&](const InputSpec& s) { return s.name == input.name; });
+    if (file_ && file_->contains(input.name)) {
+      return from_file(input, spec == specs_.end() ? nullptr : &*spec);
+    }
     if (spec == specs_.end()) return random(input);
     if (spec->kind == InputKind::picture && !request_.pictures.empty()) return picture(input);
     if (rows_.length > 0) {
@@ -91,22 +106,37 @@ class Resolver {
                                                                    : rows_.types;
       return {input.name, to_tensor(rows), "text"};
     }
-    const ir::Bindings sizes = {{"b", batch_}, {"s", std::min(kRandomTokens, spec->longest)}};
+    ir::Bindings sizes = sizes_;
+    sizes.emplace("b", batch_);
+    sizes.emplace("s", std::min(kRandomTokens, spec->longest));
     const bool varies = spec->kind == InputKind::picture || spec->kind == InputKind::token_ids;
     return {input.name, default_input(*spec, sizes, request_.seed).to(input.dtype()),
             varies ? fmt::format("random, seed {}", request_.seed) : "default"};
+  }
+
+  NamedInput from_file(const ir::Value& input, const InputSpec* spec) const {
+    Tensor tensor = file_->get(input.name);
+    if (is_floating(tensor.dtype()) && is_floating(input.dtype())) {
+      tensor = tensor.to(input.dtype());
+    }
+    const bool has_length = spec != nullptr && spec->longest > 0 && tensor.shape().size() == 2;
+    if (has_length && tensor.shape()[1] > spec->longest) {
+      fail(ErrorCode::invalid_argument, kStage, "Shorten it.",
+           "expected at most {} tokens in {}, got {}", spec->longest, request_.file,
+           tensor.shape()[1]);
+    }
+    return {input.name, tensor, request_.file};
   }
 
   /// An input of a graph text file that nobody gave: standard normal values.
   NamedInput random(const ir::Value& input) const {
     if (!is_floating(input.dtype())) {
       fail(ErrorCode::invalid_argument, kStage, "Give it with --inputs FILE.safetensors.",
-           "expected values for the input '{}' of {}, got none", input.name,
-           name_of(input.dtype()));
+           "expected values of {}, got none", name_of(input.dtype()));
     }
     InputSpec spec{input.name, InputKind::picture, input.dtype(), input.shape()};
-    ir::Bindings sizes;
-    for (const std::string& symbol : graph_.symbols()) sizes[symbol] = batch_;
+    ir::Bindings sizes = sizes_;
+    for (const std::string& symbol : graph_.symbols()) sizes.emplace(symbol, batch_);
     return {input.name, default_input(spec, sizes, request_.seed).to(input.dtype()),
             fmt::format("random, seed {}", request_.seed)};
   }
@@ -140,7 +170,7 @@ class Resolver {
       text::Encoding encoding = tokenizer.encode(one, {.pad = false});
       if (encoding.ids.empty()) {
         fail(ErrorCode::invalid_argument, kStage, "Give a text of at least one token.",
-             "expected a text, got an empty one");
+             "expected a text, got one without tokens");
       }
       rows_.length = std::max(rows_.length, static_cast<int64_t>(encoding.ids.size()));
       rows_.ids.emplace_back(encoding.ids.begin(), encoding.ids.end());
@@ -183,6 +213,7 @@ class Resolver {
   std::vector<InputSpec> specs_;
   std::optional<importer::SafetensorsFile> file_;
   TokenRows rows_;
+  ir::Bindings sizes_;
   int64_t batch_ = 1;
 };
 

@@ -1,9 +1,7 @@
 #include "ostinato/runtime/source.h"
 
-#include <fstream>
-#include <iterator>
-
 #include "ostinato/base/error.h"
+#include "ostinato/base/mapped_file.h"
 #include "ostinato/import/safetensors.h"
 #include "ostinato/ir/text.h"
 #include "ostinato/ops/ops.h"
@@ -12,21 +10,6 @@ namespace ostinato::runtime {
 
 namespace fs = std::filesystem;
 
-namespace {
-
-constexpr std::string_view kStage = "runtime/source";
-
-std::string read_text(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) {
-    fail(ErrorCode::io, kStage, "Check the path and its permissions.", "cannot read {}",
-         path.string());
-  }
-  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-}
-
-}  // namespace
-
 Source Source::open(const fs::path& path, const importer::ModelOptions& options) {
   Source source;
   source.path_ = path;
@@ -34,26 +17,29 @@ Source Source::open(const fs::path& path, const importer::ModelOptions& options)
     source.model_ = importer::Model::load(path, options);
     return source;
   }
-  if (!fs::is_regular_file(path)) {
-    fail(ErrorCode::not_found, kStage,
+  if (!fs::exists(path)) {
+    fail(ErrorCode::not_found, "runtime/source",
          "Give a folder with config.json and safetensors, or a graph text file.",
          "there is no model at '{}'", path.string());
   }
-  source.graph_text_ = read_text(path);
+  source.graph_text_ = MappedFile::open(path);
   source.forward();  // so that a bad file is found now
   return source;
 }
 
 ir::Graph Source::forward() const {
   if (model_) return model_->forward();
-  ir::Graph graph = ir::parse(graph_text_, ops::table());
-  const fs::path weights = fs::path(path_).replace_extension(".safetensors");
-  std::optional<importer::SafetensorsFile> file;
-  ir::attach_constants(graph, [&](const std::string& name) {
-    if (!file) file = importer::SafetensorsFile::open(weights);
-    return file->get(name);
+  return naming(path_.string(), [this] {
+    const auto* text = reinterpret_cast<const char*>(graph_text_->data());
+    ir::Graph graph = ir::parse({text, graph_text_->size()}, ops::table());
+    const fs::path weights = fs::path(path_).replace_extension(".safetensors");
+    std::optional<importer::SafetensorsFile> file;
+    ir::attach_constants(graph, [&](const std::string& name) {
+      if (!file) file = importer::SafetensorsFile::open(weights);
+      return file->get(name);
+    });
+    return graph;
   });
-  return graph;
 }
 
 std::vector<std::string> Source::labels() const {

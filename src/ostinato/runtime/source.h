@@ -1,10 +1,12 @@
 #pragma once
 
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "ostinato/base/mapped_file.h"
 #include "ostinato/import/model.h"
 #include "ostinato/ir/graph.h"
 
@@ -33,7 +35,7 @@ class Source {
  private:
   std::filesystem::path path_;
   std::optional<importer::Model> model_;
-  std::string graph_text_;
+  std::shared_ptr<const MappedFile> graph_text_;
 };
 
 }  // namespace ostinato::runtime

@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <array>
-#include <fstream>
-#include <iterator>
-#include <nlohmann/json.hpp>
+#include <filesystem>
 #include <utility>
 
 #include "ostinato/base/error.h"
+#include "ostinato/base/json.h"
+#include "ostinato/base/mapped_file.h"
 
 namespace ostinato::text {
 
@@ -46,9 +46,9 @@ std::string_view trim_end(std::string_view text, std::string_view characters) {
 }
 
 std::optional<std::string> read_file(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) return std::nullopt;
-  return std::string(std::istreambuf_iterator<char>(file), {});
+  if (!std::filesystem::exists(path)) return std::nullopt;
+  const auto file = MappedFile::open(path);
+  return std::string(reinterpret_cast<const char*>(file->data()), file->size());
 }
 
 constexpr std::string_view kThinkOpen = "<think>", kThinkClose = "</think>";
@@ -118,7 +118,7 @@ ChatTemplate ChatTemplate::from_folder(const std::filesystem::path& folder) {
   }
   const auto config_path = folder / "tokenizer_config.json";
   if (const auto text = read_file(config_path)) {
-    const auto config = nlohmann::json::parse(*text, nullptr, false);
+    const Json config = parse_json(*text, kStage, config_path.string());
     if (!config.is_object()) {
       fail(ErrorCode::corrupt, kStage, "Use an undamaged tokenizer_config.json.",
            "expected a JSON object in '{}', got something else", config_path.string());

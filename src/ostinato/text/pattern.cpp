@@ -19,7 +19,7 @@ std::string expression_of(JsonPart& part) {
 }  // namespace
 
 Pattern::Pattern(JsonPart& part)
-    : regex_(expression_of(part), fmt::format("{} {}", kStage, part.path("pattern"))) {}
+    : regex_(expression_of(part), fmt::format("{}/{}", kStage, part.path("pattern"))) {}
 
 void write_replaced(std::string_view piece, const std::vector<Segment>& segments,
                     std::string_view content, PieceWriter& writer) {

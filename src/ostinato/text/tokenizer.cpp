@@ -1,38 +1,24 @@
 #include "ostinato/text/tokenizer.h"
 
-#include <fstream>
-
 #include "ostinato/base/error.h"
+#include "ostinato/base/mapped_file.h"
 #include "ostinato/text/tokenizer_parts.h"
 #include "ostinato/text/utf8.h"
 
 namespace ostinato::text {
 
-namespace {
-
-std::string read_file(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::error_code error;
-  const auto size = std::filesystem::file_size(path, error);
-  if (!file || error) {
+Tokenizer Tokenizer::from_folder(const std::filesystem::path& folder) {
+  const std::filesystem::path path = folder / "tokenizer.json";
+  if (!std::filesystem::exists(path)) {
     fail(ErrorCode::not_found, kStage,
          "Give a model folder with a tokenizer.json; save_pretrained of a fast tokenizer of "
          "transformers writes one.",
-         "expected a file '{}', got none that can be read", path.string());
+         "there is no file {}", path.string());
   }
-  std::string content(size, '\0');
-  file.read(content.data(), static_cast<std::streamsize>(size));
-  if (file.gcount() != static_cast<std::streamsize>(size)) {
-    fail(ErrorCode::io, kStage, "Check the disk, or whether something is writing the file.",
-         "expected {} bytes in '{}', got {}", size, path.string(), file.gcount());
-  }
-  return content;
-}
-
-}  // namespace
-
-Tokenizer Tokenizer::from_folder(const std::filesystem::path& folder) {
-  return from_json(read_file(folder / "tokenizer.json"));
+  const auto file = MappedFile::open(path);
+  return naming(path.string(), [&file] {
+    return from_json({reinterpret_cast<const char*>(file->data()), file->size()});
+  });
 }
 
 Tokenizer Tokenizer::from_json(std::string_view json) {

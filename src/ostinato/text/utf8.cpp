@@ -23,14 +23,16 @@ Utf8Step utf8_step(std::string_view bytes, size_t at) {
   return {Kind::valid, length};
 }
 
-bool is_valid_utf8(std::string_view bytes) {
+std::optional<size_t> find_invalid_utf8(std::string_view bytes) {
   for (size_t at = 0; at < bytes.size();) {
     const Utf8Step step = utf8_step(bytes, at);
-    if (step.kind != Utf8Step::Kind::valid) return false;
+    if (step.kind != Utf8Step::Kind::valid) return at;
     at += step.length;
   }
-  return true;
+  return std::nullopt;
 }
+
+bool is_valid_utf8(std::string_view bytes) { return !find_invalid_utf8(bytes); }
 
 std::string replace_invalid_utf8(std::string_view bytes) {
   std::string text;

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -23,6 +24,9 @@ struct Utf8Step {
 
 /// Looks at `bytes` from `at` on (`at < bytes.size()`), as Table 3-7 of the Unicode Standard says.
 Utf8Step utf8_step(std::string_view bytes, size_t at);
+
+/// The position of the first byte that is not UTF-8.
+std::optional<size_t> find_invalid_utf8(std::string_view bytes);
 
 bool is_valid_utf8(std::string_view bytes);
 
