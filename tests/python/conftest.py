@@ -1,14 +1,20 @@
 """What the parity tests share."""
 
 import importlib.util
+import json
 import os
+import re
+import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import tokenizer_models
 
 ROOT = Path(__file__).resolve().parents[2]
+REFUSAL = re.compile(r"ostinato: \[[a-zA-Z0-9_/.,-]+\] .+\. .+[.:]?\n")
 
 
 # The package under test: the one installed, or the release build's.
@@ -60,3 +66,67 @@ def recorded():
     torch._dynamo.reset()
     before = len(records())
     return lambda: records()[before:]
+
+
+@pytest.fixture(scope="session")
+def refused(ostinato):
+    """Runs the command with arguments that it must refuse, in seconds and in bounded memory.
+
+    The refusal is one line `ostinato: [stage] what. Remedy.` with all of `texts` in it, exit code
+    2, and nothing on stdout.
+    """
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_DATA, (8 << 30, 8 << 30))
+
+    def call(*arguments, texts=(), **options):
+        options = {"capture_output": True, "timeout": 30, "preexec_fn": limit} | options
+        result = subprocess.run([ostinato, *arguments], check=False, **options)
+        error = result.stderr.decode()
+        print(error, end="")  # pytest shows it where a test fails
+        assert result.returncode == 2, (result.returncode, error)
+        assert REFUSAL.fullmatch(error), error
+        for text in texts:
+            assert str(text) in error, (str(text), error)
+        assert not result.stdout
+        return error
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory, run):
+    """Small models with tokenizers, by name: `vit`, `bert`, `qwen`. Not to be written to."""
+    folder = tmp_path_factory.mktemp("tiny")
+    sizes = {
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 48,
+    }
+    words = {"vocab_size": 700, "max_position_embeddings": 256}
+    classes = {
+        "vit": ("ViTForImageClassification", {"image_size": 32, "patch_size": 8}),
+        "bert": ("BertModel", words),
+        "qwen": ("Qwen3ForCausalLM", {**words, "num_key_value_heads": 2, "head_dim": 8}),
+    }
+    for name, (architecture, more) in classes.items():
+        model_type = "qwen3" if name == "qwen" else name
+        config = {"model_type": model_type, "architectures": [architecture], **sizes, **more}
+        source = folder / f"{name}.json"
+        source.write_text(json.dumps(config))
+        run("new-model", source, folder / name)
+    tokenizer_models.bert().save(str(folder / "bert/tokenizer.json"))
+    tokenizer_models.gpt2().save(str(folder / "qwen/tokenizer.json"))
+    return folder
+
+
+@pytest.fixture()
+def copy_of(tiny, tmp_path):
+    """A copy of a tiny model, to be damaged."""
+
+    def call(name):
+        return shutil.copytree(tiny / name, tmp_path / name)
+
+    return call

@@ -1,13 +1,11 @@
 #include "ostinato/bench/bench.h"
 
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
 #include <exception>
 
 #include "ostinato/base/error.h"
 #include "ostinato/bench/report.h"
 #include "ostinato/cli/cli.h"
+#include "ostinato/cli/output.h"
 #include "ostinato/cli/progress.h"
 
 namespace ostinato::cli {
@@ -23,14 +21,6 @@ struct Flags : CommonFlags {
 std::optional<importer::WeightSource> wanted_weights(const CLI::App& verb, const Flags& flags) {
   if (verb.count("--weights") == 0) return std::nullopt;
   return model_options(flags).weights;
-}
-
-void print(const std::string& text) {
-  if (std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0) {
-    return;
-  }
-  fail(ErrorCode::io, "cli/bench", "Free space where the output goes, or send it elsewhere.",
-       "could not print the report: {}", std::strerror(errno));
 }
 
 void run(const CLI::App& verb, const Flags& flags) {
@@ -58,7 +48,8 @@ void run(const CLI::App& verb, const Flags& flags) {
   } catch (const Error&) {
     not_written = std::current_exception();  // what was measured is printed all the same
   }
-  print(flags.json ? bench::to_text(report) : bench::to_markdown(report));
+  write_output(flags.json ? bench::to_text(report) : bench::to_markdown(report));
+  flush_output();
   if (not_written) std::rethrow_exception(not_written);
   if (report["verdict"] == name_of(bench::Verdict::fail)) throw CLI::RuntimeError(1);
 }

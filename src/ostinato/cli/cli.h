@@ -8,6 +8,7 @@
 
 #include "ostinato/import/model.h"
 #include "ostinato/runtime/program.h"
+#include "ostinato/runtime/source.h"
 
 namespace ostinato::cli {
 
@@ -30,6 +31,16 @@ struct CommonFlags {
 /// Adds MODEL and the flags named, such as `{"--dtype", "--json"}`; a verb names those it heeds.
 void add_common_flags(CLI::App& verb, CommonFlags& flags, const std::vector<std::string>& names);
 
+/// `--seed`: any number of 64 bits.
+void add_seed_flag(CLI::App& verb, uint64_t& seed, const std::string& help);
+
+/// Of an option that names a file or a folder: an empty name is refused, since it would mean that
+/// the option was not given.
+CLI::Validator is_path();
+
+/// Token ids with commas between them; throws `invalid_argument` naming the flag.
+std::vector<int64_t> parse_ids(std::string_view flag, std::string_view list);
+
 /// Engine options by name, from `--set NAME=VALUE`; throws for an unknown name or a bad value.
 struct EngineOptions {
   int64_t capture_limit = 64;
@@ -37,8 +48,12 @@ struct EngineOptions {
 };
 EngineOptions parse_settings(const std::vector<std::string>& settings);
 
+/// MODEL, opened as the flags say. Throws `invalid_argument` for a dtype or for random weights that
+/// a graph text file cannot be given.
+runtime::Source open_source(const CommonFlags& flags, const Progress& progress);
+
 /// What the flags say about how a model is to be opened.
-importer::ModelOptions model_options(const CommonFlags& flags);
+importer::ModelOptions model_options(const CommonFlags& flags, const Progress& progress = {});
 
 // One function a verb: adds its flags and what to do when it is called.
 void add_bench(CLI::App& app);

@@ -1,10 +1,12 @@
 #include <algorithm>
 #include <charconv>
+#include <limits>
 
 #include "ostinato/base/error.h"
 #include "ostinato/base/threads.h"
 #include "ostinato/cli/cli.h"
 #include "ostinato/passes/pipeline.h"
+#include "ostinato/text/utf8.h"
 
 namespace ostinato::cli {
 
@@ -32,6 +34,20 @@ bool switch_setting(std::string_view name, std::string_view text) {
   }
   fail(ErrorCode::invalid_argument, "cli/--set", "Use on or off.",
        "expected a switch for {}, got '{}'", name, text);
+}
+
+/// Throws for a prompt that says nothing, or that another encoding than UTF-8 has garbled.
+std::string check_prompt(const std::string& prompt) {
+  if (prompt.empty()) {
+    fail(ErrorCode::invalid_argument, "cli/--prompt", "Give a text of at least one token.",
+         "expected a prompt, got an empty one");
+  }
+  if (const auto at = text::find_invalid_utf8(prompt)) {
+    fail(ErrorCode::invalid_argument, "cli/--prompt", "Write the prompt in UTF-8.",
+         "expected UTF-8, got the byte 0x{:02x} at offset {}", static_cast<uint8_t>(prompt[*at]),
+         *at);
+  }
+  return {};
 }
 
 void add_execution_flags(CLI::App& verb, CommonFlags& flags,
@@ -69,17 +85,21 @@ void add_input_flags(CLI::App& verb, CommonFlags& flags,
         ->capture_default_str();
   }
   if (wanted("--seed")) {
-    verb.add_option("--seed", flags.seed, "Of random weights and inputs")->capture_default_str();
+    add_seed_flag(verb, flags.seed, "Of random weights and inputs");
   }
   if (wanted("--inputs")) {
-    verb.add_option("--inputs", flags.inputs, "A safetensors file with the inputs by name");
+    verb.add_option("--inputs", flags.inputs, "A safetensors file with the inputs by name")
+        ->check(is_path());
   }
   if (wanted("--image")) {
     verb.add_option("--image", flags.images, "A JPEG or PNG picture (repeatable)")
-        ->allow_extra_args(false);
+        ->allow_extra_args(false)
+        ->check(is_path());
   }
   if (wanted("--prompt")) {
-    verb.add_option("--prompt", flags.prompts, "A text (repeatable)")->allow_extra_args(false);
+    verb.add_option("--prompt", flags.prompts, "A text (repeatable)")
+        ->allow_extra_args(false)
+        ->check(CLI::Validator(check_prompt, ""));
   }
 }
 
@@ -89,7 +109,9 @@ void add_common_flags(CLI::App& verb, CommonFlags& flags, const std::vector<std:
   const auto wanted = [&names](std::string_view name) {
     return std::find(names.begin(), names.end(), name) != names.end();
   };
-  verb.add_option("MODEL", flags.model, "A model's folder, or a graph text file")->required();
+  verb.add_option("MODEL", flags.model, "A model's folder, or a graph text file")
+      ->required()
+      ->check(is_path());
   add_execution_flags(verb, flags, wanted);
   add_input_flags(verb, flags, wanted);
   if (wanted("--json")) verb.add_flag("--json", flags.json, "Print JSON instead of a table");
@@ -98,11 +120,71 @@ void add_common_flags(CLI::App& verb, CommonFlags& flags, const std::vector<std:
   });
 }
 
-importer::ModelOptions model_options(const CommonFlags& flags) {
+void add_seed_flag(CLI::App& verb, uint64_t& seed, const std::string& help) {
+  verb.add_option_function<std::string>(
+          "--seed",
+          [&seed](const std::string& text) {
+            const char* end = text.data() + text.size();
+            const auto [stop, error] = std::from_chars(text.data(), end, seed);
+            if (error == std::errc() && stop == end) return;
+            fail(ErrorCode::invalid_argument, "cli/--seed", "Use any such number.",
+                 "expected a whole number from 0 to {}, got '{}'",
+                 std::numeric_limits<uint64_t>::max(), text);
+          },
+          help)
+      ->type_name("UINT")
+      ->default_str("0");
+}
+
+CLI::Validator is_path() {
+  return CLI::Validator(
+      [](const std::string& path) {
+        return path.empty() ? std::string("expected a path, got an empty one") : std::string();
+      },
+      "PATH");
+}
+
+std::vector<int64_t> parse_ids(std::string_view flag, std::string_view list) {
+  std::vector<int64_t> ids;
+  for (size_t at = 0; at <= list.size();) {
+    const size_t end = std::min(list.find(',', at), list.size());
+    int64_t id = 0;
+    const char* last = list.data() + end;
+    const auto [stop, error] = std::from_chars(list.data() + at, last, id);
+    if (error != std::errc() || stop != last) {
+      fail(ErrorCode::invalid_argument, fmt::format("cli/{}", flag),
+           fmt::format("Write them as {} 1,2,3.", flag),
+           "expected token ids with commas between, got '{}'", list);
+    }
+    ids.push_back(id);
+    at = end + 1;
+  }
+  return ids;
+}
+
+importer::ModelOptions model_options(const CommonFlags& flags, const Progress& progress) {
   return {flags.dtype,
           flags.weights == "random" ? importer::WeightSource::random
                                     : importer::WeightSource::pretrained,
-          flags.seed};
+          flags.seed, progress};
+}
+
+runtime::Source open_source(const CommonFlags& flags, const Progress& progress) {
+  auto source = runtime::Source::open(flags.model, model_options(flags, progress));
+  if (source.model()) return source;
+  constexpr std::string_view kStage = "cli/graph";
+  if (flags.weights == "random") {
+    fail(ErrorCode::invalid_argument, kStage, "Leave --weights out.",
+         "expected pretrained weights for the graph text {}, which has its own, got random",
+         flags.model);
+  }
+  if (flags.dtype && *flags.dtype != source.dtype()) {
+    fail(ErrorCode::invalid_argument, kStage,
+         "Leave --dtype out, or write the graph in that dtype.",
+         "expected the dtype {} of the graph text {}, got {}", name_of(source.dtype()), flags.model,
+         name_of(*flags.dtype));
+  }
+  return source;
 }
 
 EngineOptions parse_settings(const std::vector<std::string>& settings) {

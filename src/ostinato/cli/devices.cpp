@@ -3,6 +3,7 @@
 #include "ostinato/base/json.h"
 #include "ostinato/base/threads.h"
 #include "ostinato/cli/cli.h"
+#include "ostinato/cli/output.h"
 #include "ostinato/device/device.h"
 
 namespace ostinato::cli {
@@ -34,17 +35,17 @@ void run(bool json) {
     table.push_back(std::move(row));
   }
   if (json) {
-    fmt::print("{}\n", table.dump(1));
+    output("{}\n", dump(table, 1));
     return;
   }
   for (const Json& row : table) {
-    fmt::print("{:<5} {}", row["name"].get<std::string>(), row["model"].get<std::string>());
+    output("{:<5} {}", row["name"].get<std::string>(), row["model"].get<std::string>());
     if (row.contains("memory_bytes")) {
-      fmt::print(", {}, {} cores, {:.1f} of {:.1f} GiB in use", row["isa"].get<std::string>(),
-                 row["cores"].get<int>(), row["memory_in_use_bytes"].get<double>() / (1 << 30),
-                 row["memory_bytes"].get<double>() / (1 << 30));
+      output(", {}, {} cores, {:.1f} of {:.1f} GiB in use", row["isa"].get<std::string>(),
+             row["cores"].get<int>(), row["memory_in_use_bytes"].get<double>() / (1 << 30),
+             row["memory_bytes"].get<double>() / (1 << 30));
     }
-    fmt::print("{}\n", row["chosen"].get<bool>() ? "  ← chosen" : "");
+    output("{}\n", row["chosen"].get<bool>() ? "  ← chosen" : "");
   }
 }
 

@@ -7,6 +7,7 @@
 #include "ostinato/base/json.h"
 #include "ostinato/base/threads.h"
 #include "ostinato/cli/cli.h"
+#include "ostinato/cli/output.h"
 #include "ostinato/device/device.h"
 #include "ostinato/ir/builder.h"
 #include "ostinato/ops/ops.h"
@@ -86,10 +87,10 @@ void run(bool json) {
     table.push_back(
         {{"name", finding.name}, {"value", finding.value}, {"problem", finding.problem}});
     if (json) continue;
-    fmt::print("{} {:<16} {}\n", finding.problem.empty() ? "✓" : "✗", finding.name, finding.value);
-    if (!finding.problem.empty()) fmt::print("  {:<16} {}\n", "", finding.problem);
+    output("{} {:<16} {}\n", finding.problem.empty() ? "✓" : "✗", finding.name, finding.value);
+    if (!finding.problem.empty()) output("  {:<16} {}\n", "", finding.problem);
   }
-  if (json) fmt::print("{}\n", table.dump(1));
+  if (json) output("{}\n", dump(table, 1));
   if (!healthy) throw CLI::RuntimeError(1);
 }
 

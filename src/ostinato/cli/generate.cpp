@@ -7,7 +7,8 @@
 #include "ostinato/base/json.h"
 #include "ostinato/bench/latency.h"
 #include "ostinato/cli/cli.h"
-#include "ostinato/runtime/source.h"
+#include "ostinato/cli/output.h"
+#include "ostinato/cli/progress.h"
 #include "ostinato/text/chat_template.h"
 #include "ostinato/text/stream_decoder.h"
 #include "ostinato/text/tokenizer.h"
@@ -17,8 +18,8 @@ namespace ostinato::cli {
 namespace {
 
 struct Flags : CommonFlags {
-  std::vector<int64_t> prompt_ids;
-  int64_t max_new_tokens = 128;
+  std::optional<std::string> prompt_ids;
+  std::optional<int64_t> max_new_tokens;
   bool chat = false, no_thinking = false, ignore_eos = false, no_kv_cache = false;
   std::string system;
 };
@@ -45,32 +46,55 @@ class Session {
  public:
   explicit Session(const Flags& flags)
       : flags_(flags),
-        source_(runtime::Source::open(flags.model, model_options(flags))),
-        engine_(parse_settings(flags.settings)) {
+        engine_(parse_settings(flags.settings)),
+        device_(device::get(flags.device)),
+        source_(open_source(flags, bar_.callback())) {
     if (!source_.model() || !source_.model()->generates()) {
       fail(ErrorCode::unsupported, "cli/generate",
            "Use `ostinato run`, or give a causal language model such as Qwen3.",
            "{} does not generate text", flags.model);
     }
+    source_.model()->require_greedy();
   }
 
-  runtime::Generation run(const std::vector<int64_t>& prompt, const runtime::OnToken& on_token) {
-    runtime::GenerateOptions options{flags_.max_new_tokens, {}};
-    if (!flags_.ignore_eos) options.stop_tokens = source_.model()->generation().eos;
-    const int64_t needed = static_cast<int64_t>(prompt.size()) + flags_.max_new_tokens;
+  /// How many tokens are to follow the prompt: as many as were asked for, else 128 or what the
+  /// context has left.
+  int64_t new_tokens(const std::vector<int64_t>& prompt) const {
+    constexpr int64_t kUsual = 128;
+    // The last token is never fed back.
+    const int64_t left =
+        source_.model()->context_length() + 1 - static_cast<int64_t>(prompt.size());
+    return flags_.max_new_tokens.value_or(std::clamp(left, int64_t{1}, kUsual));
+  }
+
+  /// Throws for a prompt that cannot be continued as the flags say.
+  void check(const std::vector<int64_t>& prompt) const {
     const int64_t context_length = source_.model()->context_length();
-    if (needed - 1 > context_length) {
+    if (static_cast<int64_t>(prompt.size()) + new_tokens(prompt) - 1 > context_length) {
       fail(ErrorCode::invalid_argument, "cli/generate",
            "Shorten the prompt or lower --max-new-tokens.",
            "expected at most {} tokens in all, got a prompt of {} and {} new ones", context_length,
-           prompt.size(), flags_.max_new_tokens);
+           prompt.size(), new_tokens(prompt));
     }
-    check_ids(prompt);
+    const int64_t vocabulary = source_.model()->inputs().at(0).values;
+    for (int64_t id : prompt) {
+      if (id >= 0 && id < vocabulary) continue;
+      fail(ErrorCode::invalid_argument, "cli/generate",
+           "Give ids of this model's vocabulary, or the tokenizer that belongs to it.",
+           "expected token ids from 0 to {}, got {}", vocabulary - 1, id);
+    }
+  }
+
+  runtime::Generation run(const std::vector<int64_t>& prompt, const runtime::OnToken& on_token) {
+    runtime::GenerateOptions options{new_tokens(prompt), {}};
+    if (!flags_.ignore_eos) options.stop_tokens = source_.model()->generation().eos;
     if (flags_.no_kv_cache) {
       if (!context_) open(source_.forward());
       return generate_growing(*context_, prompt, options, on_token);
     }
-    const int64_t capacity = std::min(context_length, runtime::prefill_bucket(needed));
+    const int64_t needed = static_cast<int64_t>(prompt.size()) + new_tokens(prompt);
+    const int64_t capacity =
+        std::min(source_.model()->context_length(), runtime::prefill_bucket(needed));
     if (!context_ || capacity > capacity_) {
       open(source_.model()->decoder(capacity));
       capacity_ = capacity;
@@ -85,23 +109,17 @@ class Session {
   void open(ir::Graph graph) {
     context_ = std::make_unique<runtime::Context>(
         std::make_shared<const runtime::Program>(
-            std::move(graph), device::get(flags_.device),
-            runtime::ProgramOptions{flags_.mode, flags_.threads, engine_.passes_off}),
+            std::move(graph), device_,
+            runtime::ProgramOptions{flags_.mode, flags_.threads, engine_.passes_off,
+                                    bar_.callback()}),
         runtime::ContextOptions{static_cast<size_t>(engine_.capture_limit)});
   }
 
-  void check_ids(const std::vector<int64_t>& prompt) const {
-    const int64_t vocabulary = source_.model()->inputs().at(0).values;
-    for (int64_t id : prompt) {
-      if (id >= 0 && id < vocabulary) continue;
-      fail(ErrorCode::invalid_argument, "cli/generate", "Give ids of this model's vocabulary.",
-           "expected token ids from 0 to {}, got {}", vocabulary - 1, id);
-    }
-  }
-
   const Flags& flags_;
-  runtime::Source source_;
   EngineOptions engine_;
+  device::Device& device_;
+  ProgressBar bar_;
+  runtime::Source source_;
   std::unique_ptr<runtime::Context> context_;
   int64_t capacity_ = 0;
 };
@@ -122,68 +140,82 @@ Json figures(const runtime::Generation& generation, size_t prompt_tokens) {
 
 void print_summary(const Json& result, const Session& session) {
   const auto& counters = session.counters();
-  fmt::print(stderr, "{} prompt tokens, first token after {:.1f} ms; {} new tokens",
-             result["prompt_tokens"].get<size_t>(), result["first_token_ms"].get<double>(),
-             result["tokens"].size());
+  print_error("{} prompt tokens, first token after {:.1f} ms; {} new tokens",
+              result["prompt_tokens"].get<size_t>(), result["first_token_ms"].get<double>(),
+              result["tokens"].size());
   if (result.contains("tokens_per_s")) {
-    fmt::print(stderr, ", {:.2f} tokens/s ({:.2f} ms a token at the median)",
-               result["tokens_per_s"].get<double>(), result["ms_per_token"].get<double>());
+    print_error(", {:.2f} tokens/s ({:.2f} ms a token at the median)",
+                result["tokens_per_s"].get<double>(), result["ms_per_token"].get<double>());
   }
-  fmt::print(stderr, "; {} captures, {} evicted\n", counters.captures, counters.evictions);
+  print_error("; {} captures, {} evicted\n", counters.captures, counters.evictions);
+}
+
+/// Without a tokenizer: ids in, ids out.
+void continue_ids(const Flags& flags, Session& session, const std::vector<int64_t>& ids) {
+  session.check(ids);
+  const auto generation = session.run(ids, [&](int64_t token, const Tensor&) {
+    if (!flags.json) output("{} ", token);
+    flush_output();
+    return true;
+  });
+  const Json result = figures(generation, ids.size());
+  if (flags.json) {
+    output("{}\n", dump(result));
+  } else {
+    output("\n");
+    print_summary(result, session);
+  }
+}
+
+void continue_text(const Flags& flags, Session& session, const text::Tokenizer& tokenizer,
+                   const std::string& prompt, const std::vector<int64_t>& ids) {
+  text::StreamDecoder decoder(tokenizer, true, text::UnknownIds::skip);
+  std::string text;
+  const auto show = [&](const std::string& piece) {
+    text += piece;
+    if (flags.json) return;
+    output("{}", piece);
+    flush_output();
+  };
+  const auto generation = session.run(ids, [&](int64_t token, const Tensor&) {
+    show(decoder.push(token));
+    return true;
+  });
+  show(decoder.finish());
+  Json result = figures(generation, ids.size());
+  result["prompt"] = prompt;
+  result["text"] = text;
+  if (flags.json) {
+    output("{}\n", dump(result));
+  } else {
+    output("\n");
+    print_summary(result, session);
+  }
 }
 
 void run(const Flags& flags) {
-  if (flags.prompts.empty() == flags.prompt_ids.empty()) {
+  if (flags.prompts.empty() != flags.prompt_ids.has_value()) {
     fail(ErrorCode::invalid_argument, "cli/generate", "Give --prompt or --prompt-ids.",
-         "expected one of --prompt and --prompt-ids");
+         "expected one of --prompt and --prompt-ids, got {}",
+         flags.prompts.empty() ? "none" : "both");
   }
+  std::vector<int64_t> prompt_ids;
+  if (flags.prompt_ids) prompt_ids = parse_ids("--prompt-ids", *flags.prompt_ids);
   Session session(flags);
-  if (!flags.prompt_ids.empty()) {
-    // Without a tokenizer: ids in, ids out.
-    const auto generation = session.run(flags.prompt_ids, [&](int64_t token, const Tensor&) {
-      if (!flags.json) fmt::print("{} ", token);
-      std::fflush(stdout);
-      return true;
-    });
-    const Json result = figures(generation, flags.prompt_ids.size());
-    if (flags.json) {
-      fmt::print("{}\n", result.dump());
-    } else {
-      fmt::print("\n");
-      print_summary(result, session);
-    }
-    return;
-  }
+  if (flags.prompt_ids) return continue_ids(flags, session, prompt_ids);
   const auto tokenizer = text::Tokenizer::from_folder(flags.model);
+  std::vector<std::vector<int64_t>> ids;  // all are checked before the first is continued
   for (const std::string& prompt : flags.prompts) {
-    const auto ids =
-        tokenizer.encode(rendered(flags, prompt), {.add_special_tokens = !flags.chat}).ids;
-    if (prompt.empty() || ids.empty()) {
-      fail(ErrorCode::invalid_argument, "cli/generate", "Give a text of at least one token.",
-           "expected a prompt, got an empty one");
+    ids.push_back(
+        tokenizer.encode(rendered(flags, prompt), {.add_special_tokens = !flags.chat}).ids);
+    if (ids.back().empty()) {
+      fail(ErrorCode::invalid_argument, "cli/--prompt", "Give a text of at least one token.",
+           "expected a prompt, got one without tokens");
     }
-    text::StreamDecoder decoder(tokenizer, true, text::UnknownIds::skip);
-    std::string text;
-    const auto show = [&](const std::string& piece) {
-      text += piece;
-      if (flags.json) return;
-      fmt::print("{}", piece);
-      std::fflush(stdout);
-    };
-    const auto generation = session.run(ids, [&](int64_t token, const Tensor&) {
-      show(decoder.push(token));
-      return true;
-    });
-    show(decoder.finish());
-    Json result = figures(generation, ids.size());
-    result["prompt"] = prompt;
-    result["text"] = text;
-    if (flags.json) {
-      fmt::print("{}\n", result.dump(-1, ' ', false, Json::error_handler_t::replace));
-    } else {
-      fmt::print("\n");
-      print_summary(result, session);
-    }
+    session.check(ids.back());
+  }
+  for (size_t i = 0; i < ids.size(); ++i) {
+    continue_text(flags, session, tokenizer, flags.prompts[i], ids[i]);
   }
 }
 
@@ -195,10 +227,10 @@ void add_generate(CLI::App& app) {
   add_common_flags(*verb, *flags,
                    {"--device", "--dtype", "--mode", "--threads", "--set", "--weights", "--seed",
                     "--prompt", "--json"});
-  verb->add_option("--prompt-ids", flags->prompt_ids, "Token ids, such as 1,2,3")->delimiter(',');
-  verb->add_option("--max-new-tokens", flags->max_new_tokens, "At most so many")
-      ->check(CLI::Range(1, 1 << 20))
-      ->capture_default_str();
+  verb->add_option("--prompt-ids", flags->prompt_ids, "Token ids, such as 1,2,3");
+  verb->add_option("--max-new-tokens", flags->max_new_tokens,
+                   "At most so many; 128 if not given, or what the context has left")
+      ->check(CLI::Range(1, 1 << 20));
   verb->add_flag("--chat", flags->chat, "Put the prompt into the model's chat template");
   verb->add_flag("--no-thinking", flags->no_thinking, "With --chat: answer without reasoning");
   verb->add_option("--system", flags->system, "With --chat: the system message");

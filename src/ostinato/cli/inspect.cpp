@@ -3,9 +3,10 @@
 #include "ostinato/base/error.h"
 #include "ostinato/base/json.h"
 #include "ostinato/cli/cli.h"
+#include "ostinato/cli/output.h"
+#include "ostinato/cli/progress.h"
 #include "ostinato/ir/text.h"
 #include "ostinato/runtime/program.h"
-#include "ostinato/runtime/source.h"
 
 namespace ostinato::cli {
 
@@ -14,7 +15,7 @@ namespace {
 struct Flags : CommonFlags {
   bool passes = false, memory = false, kernels = false;
   int64_t batch_size = 1;
-  int64_t sequence = 128;
+  std::optional<int64_t> sequence;
 };
 
 Json pass_report(const runtime::Program& program) {
@@ -30,18 +31,32 @@ Json pass_report(const runtime::Program& program) {
 }
 
 void print_passes(const Json& table) {
-  fmt::print("{:<20} {:>8} {:>8} {:>10}\n", "pass", "before", "after", "µs");
+  output("{:<20} {:>8} {:>8} {:>10}\n", "pass", "before", "after", "µs");
   for (const Json& row : table) {
-    fmt::print("{:<20} {:>8} {:>8} {:>10}\n", row["name"].get<std::string>(),
-               row["nodes_before"].get<size_t>(), row["nodes_after"].get<size_t>(),
-               row["microseconds"].get<int64_t>());
+    output("{:<20} {:>8} {:>8} {:>10}\n", row["name"].get<std::string>(),
+           row["nodes_before"].get<size_t>(), row["nodes_after"].get<size_t>(),
+           row["microseconds"].get<int64_t>());
   }
 }
 
-ir::Bindings bindings_of(const runtime::Program& program, const Flags& flags) {
+/// A text of 128 tokens if nothing else is said, or of as many as the model takes.
+int64_t sequence_of(const runtime::Source& source, const Flags& flags) {
+  constexpr int64_t kUsual = 128;
+  const int64_t longest = source.model() ? source.model()->context_length() : 0;
+  if (longest == 0) return flags.sequence.value_or(kUsual);
+  const int64_t sequence = flags.sequence.value_or(std::min(kUsual, longest));
+  if (sequence > longest) {
+    fail(ErrorCode::invalid_argument, "cli/--sequence", "Give a shorter one.",
+         "expected at most {} tokens, which is what {} takes, got {}", longest, flags.model,
+         sequence);
+  }
+  return sequence;
+}
+
+ir::Bindings bindings_of(const runtime::Program& program, int64_t batch, int64_t sequence) {
   ir::Bindings bindings;
   for (const std::string& symbol : program.symbols()) {
-    bindings[symbol] = symbol == "s" ? flags.sequence : flags.batch_size;
+    bindings[symbol] = symbol == "s" ? sequence : batch;
   }
   return bindings;
 }
@@ -50,7 +65,7 @@ Json memory_report(const plan::Plan& plan) {
   size_t constants = 0, states = 0;
   for (const ir::Value* constant : plan.graph.constants()) constants += constant->data.bytes();
   for (const ir::Value* state : plan.graph.states()) {
-    states += static_cast<size_t>(numel(state->shape()).value()) * size_of(state->dtype());
+    states += bytes_of(*state);
   }
   return {{"constants_bytes", constants},    {"states_bytes", states},
           {"arena_bytes", plan.arena_bytes}, {"arena_lower_bound_bytes", lower_bound(plan.buffers)},
@@ -59,12 +74,12 @@ Json memory_report(const plan::Plan& plan) {
 
 void print_memory(const Json& memory) {
   const auto megabytes = [&memory](const char* key) { return memory[key].get<double>() / 1e6; };
-  fmt::print("constants {:>10.2f} MB\nstates    {:>10.2f} MB\n", megabytes("constants_bytes"),
-             megabytes("states_bytes"));
-  fmt::print("arena     {:>10.2f} MB for {} buffers (no plan can need less than {:.2f} MB)\n",
-             megabytes("arena_bytes"), memory["buffers"].get<size_t>(),
-             megabytes("arena_lower_bound_bytes"));
-  fmt::print("steps     {:>10}\n", memory["steps"].get<size_t>());
+  output("constants {:>10.2f} MB\nstates    {:>10.2f} MB\n", megabytes("constants_bytes"),
+         megabytes("states_bytes"));
+  output("arena     {:>10.2f} MB for {} buffers (no plan can need less than {:.2f} MB)\n",
+         megabytes("arena_bytes"), memory["buffers"].get<size_t>(),
+         megabytes("arena_lower_bound_bytes"));
+  output("steps     {:>10}\n", memory["steps"].get<size_t>());
 }
 
 Json kernel_report(const plan::Plan& plan) {
@@ -75,28 +90,31 @@ Json kernel_report(const plan::Plan& plan) {
 
 void run(const Flags& flags) {
   const EngineOptions engine = parse_settings(flags.settings);
-  const auto source = runtime::Source::open(flags.model, model_options(flags));
+  device::Device& device = device::get(flags.device);
+  ProgressBar bar;
+  const auto source = open_source(flags, bar.callback());
+  const int64_t sequence = sequence_of(source, flags);
   const runtime::Program program(
-      source.forward(), device::get(flags.device),
-      runtime::ProgramOptions{flags.mode, flags.threads, engine.passes_off});
+      source.forward(), device,
+      runtime::ProgramOptions{flags.mode, flags.threads, engine.passes_off, bar.callback()});
   Json report = Json::object();
   if (flags.passes) report["passes"] = pass_report(program);
   if (flags.memory || flags.kernels) {
-    const plan::Plan plan = program.plan(bindings_of(program, flags));
+    const plan::Plan plan = program.plan(bindings_of(program, flags.batch_size, sequence));
     if (flags.memory) report["memory"] = memory_report(plan);
     if (flags.kernels) report["kernels"] = kernel_report(plan);
   }
   if (report.empty()) report["graph"] = ir::print(program.graph());
   if (flags.json) {
-    fmt::print("{}\n", report.dump(1));
+    output("{}\n", dump(report, 1));
     return;
   }
-  if (report.contains("graph")) fmt::print("{}", report["graph"].get<std::string>());
+  if (report.contains("graph")) output("{}", report["graph"].get<std::string>());
   if (report.contains("memory")) print_memory(report["memory"]);
   if (report.contains("passes")) print_passes(report["passes"]);
   if (!report.contains("kernels")) return;
   for (const auto& [name, count] : report["kernels"].items()) {
-    fmt::print("{:>6}  {}\n", count.get<size_t>(), name);
+    output("{:>6}  {}\n", count.get<size_t>(), name);
   }
 }
 
@@ -115,9 +133,10 @@ void add_inspect(CLI::App& app) {
   verb->add_option("--batch-size", flags->batch_size, "For --memory and --kernels")
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
-  verb->add_option("--sequence", flags->sequence, "Tokens, for --memory and --kernels")
-      ->check(CLI::Range(1, 1 << 20))
-      ->capture_default_str();
+  verb->add_option(
+          "--sequence", flags->sequence,
+          "Tokens, for --memory and --kernels; 128 if not given and the model takes as many")
+      ->check(CLI::Range(1, 1 << 20));
   verb->footer(
       "Examples:\n"
       "  ostinato inspect vit-base-patch16-224 > vit.graph\n"

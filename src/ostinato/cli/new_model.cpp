@@ -9,6 +9,8 @@
 #include "ostinato/base/dtype.h"
 #include "ostinato/base/json.h"
 #include "ostinato/cli/cli.h"
+#include "ostinato/cli/output.h"
+#include "ostinato/cli/progress.h"
 #include "ostinato/import/config.h"
 
 namespace ostinato::cli {
@@ -33,18 +35,21 @@ importer::Preset preset_of(const Flags& flags) {
 }
 
 void run(const Flags& flags) {
+  ProgressBar bar;
+  importer::NewModelOptions options = flags.options;
+  options.progress = bar.callback();
   const importer::NewModel made =
-      importer::new_model(preset_of(flags), flags.config, flags.folder, flags.options);
+      importer::new_model(preset_of(flags), flags.config, flags.folder, options);
   if (flags.json) {
     const Json report = {{"folder", flags.folder},        {"architecture", made.architecture},
                          {"parameters", made.parameters}, {"dtype", name_of(made.dtype)},
                          {"weights", "random"},           {"seed", flags.options.seed}};
-    fmt::print("{}\n", report.dump(-1, ' ', false, Json::error_handler_t::replace));
+    output("{}\n", dump(report));
     return;
   }
-  fmt::print("{}: {}, {:.1f} M parameters in {}, random weights of seed {}\n", flags.folder,
-             made.architecture, static_cast<double>(made.parameters) / 1e6, name_of(made.dtype),
-             flags.options.seed);
+  output("{}: {}, {:.1f} M parameters in {}, random weights of seed {}\n", flags.folder,
+         made.architecture, static_cast<double>(made.parameters) / 1e6, name_of(made.dtype),
+         flags.options.seed);
 }
 
 }  // namespace
@@ -57,14 +62,15 @@ void add_new_model(CLI::App& app) {
           "CONFIG", flags->config,
           fmt::format("A config.json, or one of {}", fmt::join(importer::preset_names(), ", ")))
       ->required();
-  verb->add_option("DIR", flags->folder, "The folder to make")->required();
+  verb->add_option("DIR", flags->folder, "The folder to make")->required()->check(is_path());
   verb->add_flag("--tiny", flags->tiny, "The built-in configuration with small sizes");
   verb->add_option_function<std::string>(
       "--dtype", [flags](const std::string& name) { flags->options.dtype = dtype_of(name); },
       "float32, bfloat16 or float16; that of the configuration if not given");
-  verb->add_option("--seed", flags->options.seed, "Of the weights")->capture_default_str();
+  add_seed_flag(*verb, flags->options.seed, "Of the weights");
   verb->add_option("--tokenizer", flags->options.tokenizer,
-                   "A folder whose tokenizer's files are copied");
+                   "A folder whose tokenizer's files are copied")
+      ->check(is_path());
   verb->add_flag("--json", flags->json, "Print JSON");
   verb->footer(
       "Examples:\n"
