@@ -484,27 +484,6 @@ TEST(NewModel, RefusesToOverwrite) {
                ErrorCode::invalid_argument, "without files");
 }
 
-TEST(NewModel, LeavesNothingBehindAnError) {
-  const TemporaryFolder folder;
-  std::filesystem::create_directories(folder / "tokenizer/vocab.txt");
-  folder.file("tokenizer/tokenizer.json", "{}");
-  expect_error(
-      [&] {
-        new_model(preset("bert-base", true), "bert", folder / "model",
-                  {.tokenizer = folder / "tokenizer"});
-      },
-      ErrorCode::io, "vocab.txt");
-  EXPECT_FALSE(std::filesystem::exists(folder / "model"));
-  Json config = preset("bert-base", true).config;
-  config["hidden_size"] = 0;
-  expect_error(
-      [&] {
-        new_model({config, nullptr}, "bert", folder / "model", {});
-      },
-      ErrorCode::invalid_argument, "hidden_size");
-  EXPECT_FALSE(std::filesystem::exists(folder / "model"));
-}
-
 TEST(Preset, SuggestsTheNearestName) {
   expect_error([] { preset("qwen3-0.6", false); }, ErrorCode::not_found, "'qwen3-0.6b'");
   expect_error([] { preset("llama", false); }, ErrorCode::not_found, "bert-base");

@@ -4,6 +4,7 @@
 
 #include "ostinato/import/model.h"
 #include "ostinato/import/safetensors_writer.h"
+#include "support/expect_error.h"
 #include "support/temporary_folder.h"
 
 namespace ostinato::importer {
@@ -28,6 +29,27 @@ TEST(NewModel, SaysThatItsWeightsAreRandom) {
             WeightSource::random);
   write_safetensors(path / "model.safetensors", weights, {{"weights", "averaged"}});
   EXPECT_EQ(Model::load(path).weight_source(), WeightSource::pretrained);
+}
+
+TEST(NewModel, LeavesNothingBehindAnError) {
+  const TemporaryFolder folder;
+  std::filesystem::create_directories(folder / "tokenizer/vocab.txt");
+  folder.file("tokenizer/tokenizer.json", "{}");
+  expect_error(
+      [&] {
+        new_model(preset("bert-base", true), "bert", folder / "model",
+                  {.tokenizer = folder / "tokenizer"});
+      },
+      ErrorCode::io, "vocab.txt");
+  EXPECT_FALSE(std::filesystem::exists(folder / "model"));
+  Json config = preset("bert-base", true).config;
+  config["hidden_size"] = 0;
+  expect_error(
+      [&] {
+        new_model({config, nullptr}, "bert", folder / "model", {});
+      },
+      ErrorCode::invalid_argument, "hidden_size");
+  EXPECT_FALSE(std::filesystem::exists(folder / "model"));
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -24,8 +25,13 @@ struct Flags {
   importer::NewModelOptions options;
 };
 
+/// A built-in name is that, whatever lies in the folder: `./NAME` is a file.
 importer::Preset preset_of(const Flags& flags) {
-  if (!std::filesystem::exists(flags.config)) return importer::preset(flags.config, flags.tiny);
+  const auto names = importer::preset_names();
+  if (std::find(names.begin(), names.end(), flags.config) != names.end() ||
+      !std::filesystem::exists(flags.config)) {
+    return importer::preset(flags.config, flags.tiny);
+  }
   if (flags.tiny) {
     fail(ErrorCode::invalid_argument, "cli/--tiny", "Change the sizes in the file instead.",
          "expected the name of a built-in configuration with --tiny, got the file {}",
