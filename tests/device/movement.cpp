@@ -122,6 +122,8 @@ TEST_P(MovementTest, Creation) {
     expect_fast_equals_reference({"aten.arange", {}, {{"end", 70}, type}});
     expect_fast_equals_reference(
         {"aten.arange.start_step", {}, {{"start", 3}, {"end", 70}, {"step", 4}, type}});
+    expect_fast_equals_reference(
+        {"aten.arange.start_step", {}, {{"start", true}, {"end", 70}, {"step", 4}, type}});
   }
 }
 

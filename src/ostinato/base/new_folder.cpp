@@ -33,7 +33,7 @@ NewFolder::~NewFolder() {
 }
 
 fs::path NewFolder::file(std::string_view name) {
-  const fs::path path = path_ / name;
+  fs::path path = path_ / name;
   entries_.push_back({path, std::make_unique<InterruptCleanup>(path.string())});
   return path;
 }

@@ -59,7 +59,8 @@ class ArangeKernel final : public Kernel {
       real = *given;
       integer = static_cast<int64_t>(*given);
     } else {
-      integer = std::get<ir::Dim>(value).value();
+      const auto* truth = std::get_if<bool>(&value);
+      integer = truth != nullptr ? int64_t{*truth} : std::get<ir::Dim>(value).value();
       real = static_cast<double>(integer);
     }
   }

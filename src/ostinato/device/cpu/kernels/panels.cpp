@@ -111,6 +111,7 @@ void pack_pairs(const Matrix& matrix, int64_t inner, int64_t columns, int64_t wi
 
 void pack_panel(const TileKernel& kernel, const Matrix& matrix, int64_t inner, int64_t columns,
                 void* panel) {
+  if (inner == 0) return;
   const int64_t width = round_up(columns, kPanelGroup);
   if (columns < width) {
     std::memset(panel, 0, static_cast<size_t>(panels_bytes(kernel, inner, columns)));

@@ -242,7 +242,8 @@ void Product::stage_row(const char* from, char* to) const {
     gather(from, spec_.a.column_stride, static_cast<size_t>(element()), to, spec_.inner);
   }
   const int64_t bytes = spec_.inner * static_cast<int64_t>(size_of(kernel_.a));
-  std::memset(to + bytes, 0, static_cast<size_t>(staged_stride() - bytes));
+  const int64_t rest = staged_stride() - bytes;
+  if (rest > 0) std::memset(to + bytes, 0, static_cast<size_t>(rest));
 }
 
 // Points the tile at a panel. Expects `columns` to be the panel's true width, and rounds it up.
