@@ -55,6 +55,24 @@ TEST_P(ProductTest, AddsWhatIsBroadcast) {
       {"aten.addmm", {draw({13, 1}), draw({13, 20}), draw({20, 1})}, {{"beta", 3}}, "matmul"});
 }
 
+// All rows go to the first matrix, or some, or none: op_cases has groups of every kind.
+TEST_P(ProductTest, Groups) {
+  for (const int64_t end : {0, 3, 13}) {
+    for (const DType index : {DType::int64, DType::int32}) {
+      const Draw ends{.dtype = index, .sizes = {3}, .low = end, .high = end + 1};
+      for (Storage storage : {Storage::contiguous, Storage::permuted}) {
+        for (const Shape& shape : {Shape{13, 33, 65}, Shape{13, 16, 64}, Shape{13, 8, 1}}) {
+          expect_fast_equals_reference({"transformers.grouped_mm_fallback",
+                                        {draw({shape.rows, shape.inner}),
+                                         draw({3, shape.inner, shape.columns}, storage), ends},
+                                        {},
+                                        "matmul"});
+        }
+      }
+    }
+  }
+}
+
 TEST_P(ProductTest, Batches) {
   for (const Shape& shape :
        {Shape{7, 33, 65}, Shape{1, 16, 64}, Shape{50, 24, 1}, Shape{3, 9, 2}}) {

@@ -349,6 +349,9 @@ def clamp_tensor(name, make):
         yield Case({"self": self, "min": None, "max": high})
         yield Case({"self": self, "min": low, "max": None})
     yield Case({"self": make(3, dtype=torch.int64), "min": make(3), "max": None})
+    for dtype, low in [(torch.uint8, -2), (torch.int32, 2**32 + 1), (torch.bfloat16, 0.1)]:
+        # A limit without dims takes self's dtype.
+        yield Case({"self": make(3, dtype=dtype), "min": torch.tensor(low), "max": None})
 
 
 @cases("aten._to_copy")

@@ -257,9 +257,14 @@ def grouped(name, make):
         )
 
     for dtype in FLOATS:
-        operands = {
-            "input": make(9, 4, dtype=dtype),
-            "weight": make(4, 4, 5, dtype=dtype),
-            "offs": torch.tensor([3, 3, 4, 9], dtype=torch.int32),
-        }
-        yield Case(operands, {}, "matmul", reference)
+        for offs in ([3, 3, 4, 9], [0, 0, 0, 9], [2, 4, 6, 8]):
+            for index in (torch.int32, torch.int64):
+                operands = {
+                    "input": make(offs[-1], 4, dtype=dtype),
+                    "weight": make(4, 4, 5, dtype=dtype),
+                    "offs": torch.tensor(offs, dtype=index),
+                }
+                yield Case(operands, {}, "matmul", reference)
+        weight = permuted(make(2, 70, 40, dtype=dtype))
+        operands = {"input": stepped(make(30, 70, dtype=dtype)), "weight": weight}
+        yield Case({**operands, "offs": torch.tensor([11, 30])}, {}, "matmul", reference)

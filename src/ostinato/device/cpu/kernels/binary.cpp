@@ -234,10 +234,12 @@ struct PowerScalar {
   }
 };
 
-// Between `a` and `b`, or `i` and `j`; the upper bound wins.
+// Between `a` and `b`, or `i` and `j`; the upper bound wins. `c` is NaN where a bound is, else
+// zero.
 struct Clamp {
   static HWY_INLINE VecF of(const Params& params, VecF x) {
-    return keep_nan(hn::Min(hn::Max(x, set(params.a)), set(params.b)), x);
+    const VecF within = hn::Min(hn::Max(x, set(params.a)), set(params.b));
+    return keep_nan(within, hn::Add(x, set(params.c)));
   }
   template <typename T>
   static T value(const Params& params, T x) {
@@ -283,7 +285,7 @@ ElementwiseOps binary_ops() {
       {"aten.logical_and", binary_rows<LogicalAnd, true, bool, int64_t>(), true},
       {"aten.logical_or", binary_rows<LogicalOr, true, bool, int64_t>(), true},
       {"aten.logical_xor", binary_rows<LogicalXor, true, bool, int64_t>(), true},
-      {"aten.clamp.Tensor", ternary_rows<ClampBetween, int64_t>()},
+      {"aten.clamp.Tensor", ternary_rows<ClampBetween, int64_t>(), false, nullptr, Scalars::round},
       {"swiglu", binary_rows<Swiglu>()},
   };
   return ops;
@@ -384,6 +386,9 @@ Params bounds(const ir::Node& node, std::string_view low, std::string_view high)
   if (node.has(high)) {
     const Params bound = scalar_params(node, high);
     params.b = bound.a, params.j = bound.i, params.real |= bound.real;
+  }
+  if (std::isnan(params.a) || std::isnan(params.b)) {
+    params.c = std::numeric_limits<float>::quiet_NaN();
   }
   return params;
 }

@@ -21,6 +21,7 @@ struct Source {
   size_t element_size = 4;
   int64_t stride = 0;  // bytes, along the innermost dim
   bool staged = false;
+  Convert round = nullptr;    // before `convert`: to the dtype that operands are rounded to
   Convert convert = nullptr;  // when staged and of another dtype
 };
 
@@ -41,7 +42,13 @@ class ElementwiseKernel final : public Kernel {
       bytes += desc.bytes();
       Source& source = sources_[k];
       source = {spec.operands[k], size_of(desc.dtype), inner[k]};
-      if (desc.dtype != spec.inputs[k]) source.convert = find_convert(desc.dtype, spec.inputs[k]);
+      const DType rounded = spec.rounded.value_or(desc.dtype);
+      if (desc.dtype != rounded && rounded != spec.inputs[k]) {
+        source.round = find_convert(desc.dtype, rounded);
+        source.convert = find_convert(rounded, spec.inputs[k]);
+      } else if (desc.dtype != spec.inputs[k]) {
+        source.convert = find_convert(desc.dtype, spec.inputs[k]);
+      }
       if (source.stride == 0) scalar = k, ++scalars;
       source.staged =
           source.convert != nullptr || source.stride != static_cast<int64_t>(source.element_size);
@@ -135,12 +142,16 @@ class ElementwiseKernel final : public Kernel {
     if (source.convert == nullptr) {
       return gather(from, source.stride, source.element_size, stage, count);
     }
-    if (source.stride == static_cast<int64_t>(source.element_size)) {
-      return source.convert(from, stage, count);
+    alignas(64) char raw[kChunk * sizeof(int64_t)], rounded[kChunk * sizeof(int64_t)];
+    if (source.stride != static_cast<int64_t>(source.element_size)) {
+      gather(from, source.stride, source.element_size, raw, count);
+      from = raw;
     }
-    alignas(64) char raw[kChunk * sizeof(int64_t)];
-    gather(from, source.stride, source.element_size, raw, count);
-    source.convert(raw, stage, count);
+    if (source.round != nullptr) {
+      source.round(from, rounded, count);
+      from = rounded;
+    }
+    source.convert(from, stage, count);
   }
 
   const ir::Node* node_;
@@ -212,6 +223,7 @@ std::unique_ptr<Kernel> make_arithmetic(const device::Request& request, const El
       }
     }
   }
+  if (op.scalars == Scalars::round) spec.rounded = dtype;
   if (op.rows.of(dtype)[0] == nullptr) dtype = is_floating(dtype) ? DType::float32 : DType::int64;
   spec.rows = op.rows.of(dtype);
   if (spec.rows[0] == nullptr) return nullptr;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <optional>
 #include <span>
 
 #include "ostinato/device/cpu/kernel.h"
@@ -59,6 +60,7 @@ using ElementwiseOps = std::span<const ElementwiseOp>;
 struct Elementwise {
   std::vector<size_t> operands;  ///< of the request, in the row function's order; three at most
   std::vector<DType> inputs;
+  std::optional<DType> rounded;  ///< operands of other dtypes are converted to this one before
   DType output = DType::float32;
   std::array<RowFunction, 3> rows{};
   Params params;

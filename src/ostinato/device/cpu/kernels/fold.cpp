@@ -203,8 +203,8 @@ std::optional<Groups> Groups::make(const device::TensorDesc& x, const std::vecto
 }
 
 DType fold_dtype(DType input, DType output) {
-  if (is_floating(input)) return input;
-  return is_floating(output) ? DType::float32 : DType::int64;
+  if (!is_floating(output)) return DType::int64;
+  return is_floating(input) ? input : DType::float32;
 }
 
 }  // namespace ostinato::cpu

@@ -55,6 +55,26 @@ std::unique_ptr<Kernel> make_addmm(const Request& request) {
   return make_product(request, std::move(spec));
 }
 
+// A run of rows of `input` for each matrix of `weight`; `offs` says where each run ends.
+std::unique_ptr<Kernel> make_grouped(const Request& request) {
+  const TensorDesc &input = *request.inputs[0], &weight = *request.inputs[1];
+  const TensorDesc& offs = *request.inputs[2];
+  if (!offs.layout.is_contiguous()) return nullptr;
+  const std::vector<int64_t> a = broadcast_strides(input, input.sizes());
+  const std::vector<int64_t> b = broadcast_strides(weight, weight.sizes());
+  ProductSpec spec;
+  spec.dtype = input.dtype;
+  spec.batch = weight.sizes()[0];
+  spec.rows = input.sizes()[0];
+  spec.inner = input.sizes()[1];
+  spec.columns = weight.sizes()[2];
+  spec.a = {0, Offsets(), Offsets(a[0]), a[1]};
+  spec.b = {1, Offsets(b[0]), Offsets(b[1]), b[2]};
+  spec.ends = 2;
+  spec.ends_dtype = offs.dtype;
+  return make_product(request, std::move(spec));
+}
+
 }  // namespace
 
 void add_matmul(KernelTable& table) {
@@ -63,6 +83,7 @@ void add_matmul(KernelTable& table) {
   }
   table.add("aten.addmm", device::Tier::fast, make_addmm);
   table.add("aten.baddbmm", device::Tier::fast, make_addmm);
+  table.add("transformers.grouped_mm_fallback", device::Tier::fast, make_grouped);
 }
 
 }  // namespace ostinato::cpu

@@ -6,6 +6,7 @@
 
 #include "ostinato/base/dtype.h"
 #include "ostinato/device/cpu/kernels/convert.h"
+#include "ostinato/device/cpu/kernels/index.h"
 #include "ostinato/device/cpu/kernels/loops.h"
 
 namespace ostinato::cpu {
@@ -83,6 +84,8 @@ class Product final : public Kernel {
   void choose_right(const device::Request& request);
   void choose_workers(int threads);
 
+  void run_groups(const Args& args, Range panels, char* scratch) const;
+  void clear_rows(const Args& args, Range rows, Range panels) const;
   void multiply(const Job& job) const;
   void multiply_rows(const Job& job, Range rows) const;
   Left left_rows(const Job& job, Range rows) const;
@@ -92,6 +95,7 @@ class Product final : public Kernel {
   Addend addend(const ProductSpec::Operand& operand, const Job& job, int64_t row,
                 int64_t column) const;
 
+  const ir::Node* node_;
   ProductSpec spec_;
   TileKernel kernel_;
   EpilogueFunction epilogue_;
@@ -109,7 +113,8 @@ class Product final : public Kernel {
 };
 
 Product::Product(const device::Request& request, ProductSpec spec)
-    : spec_(std::move(spec)),
+    : node_(request.node),
+      spec_(std::move(spec)),
       kernel_(tile_kernel(spec_.dtype)),
       epilogue_(epilogue_function(spec_.dtype, spec_.activation)) {
   for (const auto* operand : {&spec_.bias, &spec_.residual}) {
@@ -168,14 +173,15 @@ void Product::choose_left() {
 }
 
 void Product::choose_workers(int threads) {
-  const double products = static_cast<double>(spec_.batch) * static_cast<double>(spec_.columns) *
-                          static_cast<double>(spec_.inner);
+  const double products = static_cast<double>(spec_.ends ? 1 : spec_.batch) *
+                          static_cast<double>(spec_.columns) * static_cast<double>(spec_.inner);
   const double flops = 2 * products * static_cast<double>(spec_.rows);
   const double microseconds =
       std::max(flops / kFlopsPerMicrosecond,
                products * static_cast<double>(element()) / kBytesPerMicrosecond);
   const int most = workers_for(microseconds, threads);
-  row_units_ = spec_.batch * ((spec_.rows + kTileRows - 1) / kTileRows);
+  const int64_t units = (spec_.rows + kTileRows - 1) / kTileRows;
+  row_units_ = spec_.ends ? std::min<int64_t>(units, 1) : spec_.batch * units;
   grid_ = cut_grid(row_units_, panel_count(spec_.columns), most);
   workers_ = grid_.count();
 }
@@ -184,6 +190,7 @@ void Product::run(const Args& args, Worker worker) const {
   if (spec_.columns == 0 || row_units_ == 0) return;
   char* scratch = static_cast<char*>(args.scratch) + worker.index * worker_bytes_;
   const Range panels = part_of(panel_count(spec_.columns), grid_.column(worker));
+  if (spec_.ends) return run_groups(args, panels, scratch);
   const Range units = part_of(row_units_, grid_.row(worker));
   const int64_t units_each = row_units_ / spec_.batch;
   for (int64_t unit = units.begin; unit < units.end;) {
@@ -192,6 +199,34 @@ void Product::run(const Args& args, Worker worker) const {
     const Range rows{first * kTileRows, std::min(last * kTileRows, spec_.rows)};
     multiply({args, matrix, rows, panels, scratch, scratch + staged_bytes_});
     unit += last - first;
+  }
+}
+
+// Which rows a matrix has is known only here, so workers share columns, not rows.
+void Product::run_groups(const Args& args, Range panels, char* scratch) const {
+  const char* ends = static_cast<const char*>(args.inputs[*spec_.ends]);
+  const auto end_bytes = static_cast<int64_t>(size_of(spec_.ends_dtype));
+  const IndexReader index(spec_.ends_dtype);
+  int64_t start = 0;
+  for (int64_t matrix = 0; matrix < spec_.batch; ++matrix) {
+    const int64_t end = index.read(ends + matrix * end_bytes);
+    if (end < start || end > spec_.rows) {
+      args.fault->store(node_, std::memory_order_relaxed);
+      break;
+    }
+    multiply({args, matrix, {start, end}, panels, scratch, scratch + staged_bytes_});
+    start = end;
+  }
+  clear_rows(args, {start, spec_.rows}, panels);
+}
+
+void Product::clear_rows(const Args& args, Range rows, Range panels) const {
+  const int64_t begin = panels.begin * kPanelColumns;
+  const int64_t end = std::min(panels.end * kPanelColumns, spec_.columns);
+  char* y = static_cast<char*>(args.outputs[0]);
+  for (int64_t row = rows.begin; row < rows.end; ++row) {
+    std::memset(y + (row * spec_.columns + begin) * element(), 0,
+                static_cast<size_t>((end - begin) * element()));
   }
 }
 
@@ -282,7 +317,8 @@ void Product::finish(const Job& job, const float* c, Range rows, int64_t column,
                      int64_t columns) const {
   const int64_t stride = spec_.columns * element();
   char* y = static_cast<char*>(job.args.outputs[0]);
-  y += (job.matrix * spec_.rows + rows.begin) * stride + column * element();
+  const int64_t first = spec_.ends ? 0 : job.matrix * spec_.rows;
+  y += (first + rows.begin) * stride + column * element();
   Epilogue epilogue{c, rows.end - rows.begin, columns, spec_.alpha, spec_.beta, {}, {}, y, stride};
   if (!addends_even_) epilogue.rows = 1;
   for (int64_t row = rows.begin; row < rows.end; row += epilogue.rows) {

@@ -57,6 +57,10 @@ struct ProductSpec {
   int64_t batch = 1, rows = 0, inner = 0, columns = 0;
   Operand a, b;  ///< the rows of `b` are even
   std::optional<Operand> bias, residual;
+  /// Which operand says, if one does, where each matrix's rows end: matrix i multiplies the rows
+  /// from where those of i - 1 end. Rows past the last are zero. Contiguous int64 or int32.
+  std::optional<size_t> ends;
+  DType ends_dtype = DType::int64;
   float alpha = 1, beta = 1;
   Activation activation = Activation::none;
 };

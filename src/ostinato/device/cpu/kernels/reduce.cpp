@@ -122,13 +122,20 @@ std::unique_ptr<Kernel> make_fold(const device::Request& request) {
   return make_reduction(request, {.fold = fold}, dtype_of(request));
 }
 
-std::unique_ptr<Kernel> make_mean(const device::Request& request) {
-  return make_reduction(request, {.fold = Fold::sum, .scale = 0}, dtype_of(request));
-}
-
 template <Fold fold>
 std::unique_ptr<Kernel> make_bools(const device::Request& request) {
   return make_reduction(request, {.fold = fold}, DType::boolean);
+}
+
+// Sums and products of truth values, to which other elements are converted first.
+template <Fold fold, Fold of_bools>
+std::unique_ptr<Kernel> make_total(const device::Request& request) {
+  const bool bools = request.outputs[0].dtype == DType::boolean;
+  return bools ? make_bools<of_bools>(request) : make_fold<fold>(request);
+}
+
+std::unique_ptr<Kernel> make_mean(const device::Request& request) {
+  return make_reduction(request, {.fold = Fold::sum, .scale = 0}, dtype_of(request));
 }
 
 std::unique_ptr<Kernel> make_norm(const device::Request& request) {
@@ -306,8 +313,8 @@ void add_reduce(KernelTable& table) {
   const auto add = [&table](std::initializer_list<std::string_view> names, Factory make) {
     for (const std::string_view name : names) table.add(name, device::Tier::fast, make);
   };
-  add({"aten.sum", "aten.sum.dim_IntList"}, make_fold<Fold::sum>);
-  add({"aten.prod", "aten.prod.dim_int"}, make_fold<Fold::product>);
+  add({"aten.sum", "aten.sum.dim_IntList"}, make_total<Fold::sum, Fold::any>);
+  add({"aten.prod", "aten.prod.dim_int"}, make_total<Fold::product, Fold::all>);
   add({"aten.max", "aten.amax"}, make_fold<Fold::max>);
   add({"aten.min", "aten.amin"}, make_fold<Fold::min>);
   add({"aten.mean", "aten.mean.dim"}, make_mean);
