@@ -3,10 +3,13 @@
 #include <stdexcept>
 #include <string>
 
+/// Marks what the shared library offers; everything else in it is hidden.
+#define OSTINATO_API __attribute__((visibility("default")))
+
 namespace ostinato {
 
-/// What kind of thing went wrong. `interrupted` ends a command with exit code 130, all others
-/// with 2.
+/// What kind of thing went wrong. The `ostinato` command ends with exit code 130 for `interrupted`
+/// and with 2 for all others.
 enum class ErrorCode {
   invalid_argument,  ///< a flag, a shape, a dtype or a call that cannot be right
   not_found,         ///< a file, tensor, operator or device that is not there
@@ -18,8 +21,13 @@ enum class ErrorCode {
   interrupted,       ///< the user's Ctrl-C
 };
 
-/// The only exception the engine throws: `[stage] expected X, got Y. Remedy.`
-class Error : public std::runtime_error {
+/// The only exception that the engine throws of itself; beside it there is `std::bad_alloc` from
+/// the standard library. `what()` is `[stage] message. hint`, on one line:
+///
+///     [runtime/context] expected float32 for the input 'x', got int64. Convert the input.
+///
+/// Whatever throws one leaves its object as it was, unless it says otherwise.
+class OSTINATO_API Error : public std::runtime_error {
  public:
   /// @param stage where it happened, such as `import/safetensors` or `ops/aten.cat`
   /// @param message what was expected and what was got, without a final full stop
