@@ -9,10 +9,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 # From the top: a room may include itself and those before it.
 ROOMS = ["base", "ir", "ops", "import", "text", "image", "passes", "device", "plan", "runtime"]
-ROOMS += ["bench", "cli"]
+ROOMS += ["api", "bench", "cli"]
 MAX_LINES = 500
 MAX_COLUMNS = 100
 INCLUDE = re.compile(r'#include "ostinato/(\w+)/')
+# A public header shows no dependency: it includes the standard library's headers and its peers.
+PUBLIC_INCLUDE = re.compile(r'#include (<\w+>|"ostinato/\w+\.h")$')
 
 
 def problems(file: Path) -> list[str]:
@@ -24,6 +26,9 @@ def problems(file: Path) -> list[str]:
         if len(line) > MAX_COLUMNS:
             found.append(f"{name}:{number}: {len(line)} columns")
         include = INCLUDE.match(line)
+        if name.parts[0] == "include" and line.startswith("#include"):
+            if not PUBLIC_INCLUDE.match(line):
+                found.append(f"{name}:{number}: a public header may not include this")
         if include and name.parts[:2] == ("src", "ostinato"):
             room, other = name.parts[2], include[1]
             if ROOMS.index(other) > ROOMS.index(room):

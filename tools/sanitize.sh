@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 jobs="$(nproc)"
 fuzz_seconds="${OSTINATO_FUZZ_SECONDS:-20}" # of each target; one seed, so that a failure can be had again
-threaded=(test_base test_plan test_runtime)
+threaded=(test_base test_plan test_runtime test_api)
 
 build() { # PRESET [FLAG...]
   cmake --preset "$1" -DOSTINATO_WERROR=ON >/dev/null

@@ -207,9 +207,9 @@ Json Lane::prepare_generation(const std::vector<int64_t>& prompt, int64_t max_ne
 }
 
 Json Lane::generate(const std::vector<int64_t>& prompt, int64_t max_new_tokens) {
-  const runtime::GenerateOptions options{max_new_tokens, source_.model()->generation().eos};
+  const runtime::GenerateLimits limits{max_new_tokens, source_.model()->generation().eos};
   const runtime::Generation result =
-      generate_cached(*decoder_, prompt, decoder_capacity_, options, take_any);
+      generate_cached(*decoder_, prompt, decoder_capacity_, limits, take_any);
   return {{"tokens", result.tokens},
           {"first_token_ms", result.first_token_ms},
           {"token_ms", result.token_ms},

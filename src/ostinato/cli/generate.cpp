@@ -48,71 +48,40 @@ class Session {
       : flags_(flags),
         engine_(parse_settings(flags.settings)),
         device_(device::get(flags.device)),
-        source_(open_source(flags, bar_.callback())) {
-    if (!source_.model() || !source_.model()->generates()) {
-      fail(ErrorCode::unsupported, "cli/generate",
-           "Use `ostinato run`, or give a causal language model such as Qwen3.",
-           "{} does not generate text", flags.model);
-    }
-    source_.model()->require_greedy();
-  }
+        source_(open_source(flags, bar_.callback())),
+        generator_(model(), device_,
+                   {flags.mode, flags.threads, engine_.passes_off, bar_.callback()},
+                   {.capture_limit = static_cast<size_t>(engine_.capture_limit)}) {}
 
   /// How many tokens are to follow the prompt: as many as were asked for, else 128 or what the
   /// context has left.
   int64_t new_tokens(const std::vector<int64_t>& prompt) const {
     constexpr int64_t kUsual = 128;
     // The last token is never fed back.
-    const int64_t left =
-        source_.model()->context_length() + 1 - static_cast<int64_t>(prompt.size());
+    const int64_t left = model().context_length() + 1 - static_cast<int64_t>(prompt.size());
     return flags_.max_new_tokens.value_or(std::clamp(left, int64_t{1}, kUsual));
   }
 
   /// Throws for a prompt that cannot be continued as the flags say.
   void check(const std::vector<int64_t>& prompt) const {
-    const int64_t context_length = source_.model()->context_length();
-    if (static_cast<int64_t>(prompt.size()) + new_tokens(prompt) - 1 > context_length) {
-      fail(ErrorCode::invalid_argument, "cli/generate",
-           "Shorten the prompt or lower --max-new-tokens.",
-           "expected at most {} tokens in all, got a prompt of {} and {} new ones", context_length,
-           prompt.size(), new_tokens(prompt));
-    }
-    const int64_t vocabulary = source_.model()->inputs().at(0).values;
-    for (int64_t id : prompt) {
-      if (id >= 0 && id < vocabulary) continue;
-      fail(ErrorCode::invalid_argument, "cli/generate",
-           "Give ids of this model's vocabulary, or the tokenizer that belongs to it.",
-           "expected token ids from 0 to {}, got {}", vocabulary - 1, id);
-    }
+    generator_.check(prompt, new_tokens(prompt));
   }
 
   runtime::Generation run(const std::vector<int64_t>& prompt, const runtime::OnToken& on_token) {
-    runtime::GenerateOptions options{new_tokens(prompt), {}};
-    if (!flags_.ignore_eos) options.stop_tokens = source_.model()->generation().eos;
-    if (flags_.no_kv_cache) {
-      if (!context_) open(source_.forward());
-      return generate_growing(*context_, prompt, options, on_token);
-    }
-    const int64_t needed = static_cast<int64_t>(prompt.size()) + new_tokens(prompt);
-    const int64_t capacity =
-        std::min(source_.model()->context_length(), runtime::prefill_bucket(needed));
-    if (!context_ || capacity > capacity_) {
-      open(source_.model()->decoder(capacity));
-      capacity_ = capacity;
-    }
-    return generate_cached(*context_, prompt, capacity_, options, on_token);
+    runtime::GenerateOptions options;
+    options.max_new_tokens = new_tokens(prompt);
+    options.ignore_end = flags_.ignore_eos;
+    options.kv_cache = !flags_.no_kv_cache;
+    return generator_(prompt, options, on_token);
   }
 
-  DType dtype() const { return source_.dtype(); }
-  const runtime::Counters& counters() const { return context_->counters(); }
+  runtime::Counters counters() const { return generator_.counters(); }
 
  private:
-  void open(ir::Graph graph) {
-    context_ = std::make_unique<runtime::Context>(
-        std::make_shared<const runtime::Program>(
-            std::move(graph), device_,
-            runtime::ProgramOptions{flags_.mode, flags_.threads, engine_.passes_off,
-                                    bar_.callback()}),
-        runtime::ContextOptions{static_cast<size_t>(engine_.capture_limit)});
+  const importer::Model& model() const {
+    if (source_.model()) return *source_.model();
+    fail(ErrorCode::unsupported, "cli/generate", "Give the folder of a causal language model.",
+         "{} does not generate text", flags_.model);
   }
 
   const Flags& flags_;
@@ -120,8 +89,7 @@ class Session {
   device::Device& device_;
   ProgressBar bar_;
   runtime::Source source_;
-  std::unique_ptr<runtime::Context> context_;
-  int64_t capacity_ = 0;
+  runtime::Generator generator_;
 };
 
 Json figures(const runtime::Generation& generation, size_t prompt_tokens) {
@@ -139,7 +107,7 @@ Json figures(const runtime::Generation& generation, size_t prompt_tokens) {
 }
 
 void print_summary(const Json& result, const Session& session) {
-  const auto& counters = session.counters();
+  const runtime::Counters counters = session.counters();
   print_error("{} prompt tokens, first token after {:.1f} ms; {} new tokens",
               result["prompt_tokens"].get<size_t>(), result["first_token_ms"].get<double>(),
               result["tokens"].size());

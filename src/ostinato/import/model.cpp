@@ -5,6 +5,14 @@
 #include "ostinato/base/error.h"
 #include "ostinato/import/checkpoint.h"
 
+namespace ostinato {
+
+std::string_view name_of(WeightSource source) {
+  return source == WeightSource::pretrained ? "pretrained" : "random";
+}
+
+}  // namespace ostinato
+
 namespace ostinato::importer {
 
 namespace {
@@ -48,10 +56,6 @@ std::vector<Parameter> parameters_of(const Architecture& model, DType dtype) {
 }
 
 }  // namespace
-
-std::string_view name_of(WeightSource source) {
-  return source == WeightSource::pretrained ? "pretrained" : "random";
-}
 
 Model Model::load(const std::filesystem::path& folder, const ModelOptions& options) {
   const std::filesystem::path path = folder / "config.json";

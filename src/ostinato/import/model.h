@@ -13,14 +13,12 @@
 #include "ostinato/import/inputs.h"
 #include "ostinato/import/weights.h"
 #include "ostinato/ir/graph.h"
+#include "ostinato/model.h"
 
 namespace ostinato::importer {
 
-/// `pretrained`: the safetensors of the folder. `random`: as transformers' `_init_weights` makes
-/// them, seeded; fine for comparing lanes and for timing, and without meaning otherwise.
-enum class WeightSource { pretrained, random };
-
-std::string_view name_of(WeightSource source);
+using ostinato::name_of;
+using ostinato::WeightSource;
 
 struct ModelOptions {
   /// Of the weights and of what is computed with them; where it is not given, the config's, else

@@ -24,13 +24,7 @@ constexpr std::array<Pass, 5> kPasses = {{
 }};
 
 std::vector<const Pass*> chosen(const std::vector<std::string>& off) {
-  std::vector<std::string_view> names;
-  for (const Pass& pass : kPasses) names.push_back(pass.name);
-  for (const std::string& name : off) {
-    if (std::find(names.begin(), names.end(), name) != names.end()) continue;
-    fail(ErrorCode::invalid_argument, "passes/pipeline",
-         fmt::format("The passes are: {}.", fmt::join(names, ", ")), "there is no pass '{}'", name);
-  }
+  check_names(off);
   std::vector<const Pass*> passes;
   for (const Pass& pass : kPasses) {
     if (std::find(off.begin(), off.end(), pass.name) == off.end()) passes.push_back(&pass);
@@ -52,6 +46,16 @@ void verify_after([[maybe_unused]] const Pass& pass, [[maybe_unused]] const ir::
 }  // namespace
 
 std::span<const Pass> pipeline() { return kPasses; }
+
+void check_names(const std::vector<std::string>& names) {
+  std::vector<std::string_view> known;
+  for (const Pass& pass : kPasses) known.push_back(pass.name);
+  for (const std::string& name : names) {
+    if (std::find(known.begin(), known.end(), name) != known.end()) continue;
+    fail(ErrorCode::invalid_argument, "passes/pipeline",
+         fmt::format("The passes are: {}.", fmt::join(known, ", ")), "there is no pass '{}'", name);
+  }
+}
 
 std::vector<PassReport> optimise(ir::Graph& graph, const PipelineOptions& options) {
   using Clock = std::chrono::steady_clock;

@@ -28,6 +28,9 @@ struct PipelineOptions {
 /// The passes, in the order in which they run.
 std::span<const Pass> pipeline();
 
+/// Throws `invalid_argument` for a name that is no pass's.
+void check_names(const std::vector<std::string>& names);
+
 /// Runs the passes over the graph until none changes it, or for `kMaxRounds` rounds. Builds with
 /// assertions verify the graph after each pass. Throws `invalid_argument` for an unknown name in
 /// `off`.

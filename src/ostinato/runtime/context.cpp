@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <chrono>
+#include <functional>
 
 #include "ostinato/base/error.h"
 #include "ostinato/base/memory.h"
+#include "ostinato/ir/text.h"
 
 namespace ostinato::runtime {
 
@@ -181,27 +183,91 @@ void Context::reset_states() {
   for (const State& state : states_) program_->device().clear(state.memory.get(), state.bytes);
 }
 
-std::vector<Tensor> Context::run(std::span<const Tensor> inputs) {
+namespace {
+
+/// Runs on checked tensors.
+void execute(Executable& executable, std::span<const Tensor> inputs, std::span<Tensor> outputs) {
+  std::vector<void*> input_pointers, output_pointers;
+  for (const Tensor& input : inputs) input_pointers.push_back(const_cast<void*>(input.data()));
+  for (Tensor& output : outputs) output_pointers.push_back(output.data());
+  executable({input_pointers, output_pointers});
+}
+
+bool overlap(const Tensor& a, const Tensor& b) {
+  const auto* a_begin = static_cast<const char*>(a.data());
+  const auto* b_begin = static_cast<const char*>(b.data());
+  const std::less<> before;
+  return before(a_begin, b_begin + b.bytes()) && before(b_begin, a_begin + a.bytes());
+}
+
+void check_output(const ir::Output& output, const ir::ValueType& expected, const Tensor& got) {
+  const std::vector<int64_t> shape = to_integers(expected.shape);
+  if (got.defined() && got.dtype() == expected.dtype && got.shape() == shape) return;
+  fail(ErrorCode::invalid_argument, "runtime/context",
+       "Give memory of the output's dtype and shape.",
+       "expected {}({}) for the output '{}', got {}", ostinato::name_of(expected.dtype),
+       fmt::join(shape, ", "), output.name,
+       got.defined()
+           ? fmt::format("{}({})", ostinato::name_of(got.dtype()), fmt::join(got.shape(), ", "))
+           : "an undefined tensor");
+}
+
+void check_apart(std::span<const ir::Output> names, std::span<const Tensor> inputs,
+                 std::span<const Tensor> outputs) {
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    const auto shares = [&](const Tensor& other) { return overlap(outputs[i], other); };
+    if (std::none_of(inputs.begin(), inputs.end(), shares) &&
+        std::none_of(outputs.begin(), outputs.begin() + static_cast<std::ptrdiff_t>(i), shares)) {
+      continue;
+    }
+    fail(ErrorCode::invalid_argument, "runtime/context", "Give each output memory of its own.",
+         "the output '{}' shares memory with another tensor of the call", names[i].name);
+  }
+}
+
+}  // namespace
+
+Executable& Context::prepare_for(std::span<const Tensor> inputs) {
   const auto& expected = program_->graph().inputs();
   std::vector<std::vector<int64_t>> shapes;
-  std::vector<void*> input_pointers, output_pointers;
   for (size_t i = 0; i < inputs.size(); ++i) {
+    if (i < expected.size() && !inputs[i].defined()) {
+      fail(ErrorCode::invalid_argument, "runtime/context", "Give a tensor that has storage.",
+           "expected {} for the input '{}', got an undefined tensor", to_string(expected[i]->type),
+           expected[i]->name);
+    }
     if (i < expected.size() && inputs[i].dtype() != expected[i]->dtype()) {
       fail(ErrorCode::invalid_argument, "runtime/context", "Convert the input.",
            "expected {} for the input '{}', got {}", ostinato::name_of(expected[i]->dtype()),
            expected[i]->name, ostinato::name_of(inputs[i].dtype()));
     }
     shapes.push_back(inputs[i].shape());
-    input_pointers.push_back(const_cast<void*>(inputs[i].data()));
   }
-  Executable& executable = prepare(bind_inputs(program_->graph(), shapes));
+  return prepare(bind_inputs(program_->graph(), shapes));
+}
+
+std::vector<Tensor> Context::run(std::span<const Tensor> inputs) {
+  Executable& executable = prepare_for(inputs);
   std::vector<Tensor> outputs;
   for (const ir::ValueType& type : executable.outputs()) {
     outputs.push_back(Tensor::empty(type.dtype, to_integers(type.shape)));
-    output_pointers.push_back(outputs.back().data());
   }
-  executable({input_pointers, output_pointers});
+  execute(executable, inputs, outputs);
   return outputs;
+}
+
+void Context::run_into(std::span<const Tensor> inputs, std::span<Tensor> outputs) {
+  Executable& executable = prepare_for(inputs);
+  const auto& names = program_->graph().outputs();
+  if (outputs.size() != names.size()) {
+    fail(ErrorCode::invalid_argument, "runtime/context", "Give every output once.",
+         "expected {} outputs, got {}", names.size(), outputs.size());
+  }
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    check_output(names[i], executable.outputs()[i], outputs[i]);
+  }
+  check_apart(names, inputs, outputs);
+  execute(executable, inputs, outputs);
 }
 
 }  // namespace ostinato::runtime

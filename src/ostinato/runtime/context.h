@@ -50,10 +50,7 @@ struct ContextOptions {
   std::shared_ptr<device::Stream> stream = nullptr;
 };
 
-struct Counters {
-  size_t captures = 0;   ///< shape keys planned and bound, again after an eviction too
-  size_t evictions = 0;  ///< shape keys dropped at the limit
-};
+using ostinato::Counters;
 
 /// The mutable side of a program: threads, memory, state buffers, captures. Belongs to one thread
 /// at a time.
@@ -69,6 +66,10 @@ class Context {
   /// later call touches. Throws `invalid_argument` naming the input for a wrong dtype or shape.
   std::vector<Tensor> run(std::span<const Tensor> inputs);
 
+  /// The same into tensors of the outputs' dtypes and shapes, none of which may share memory with
+  /// another or with an input. Throws `invalid_argument` naming the output.
+  void run_into(std::span<const Tensor> inputs, std::span<Tensor> outputs);
+
   /// Makes every state zero, as it is at the beginning.
   void reset_states();
 
@@ -82,6 +83,7 @@ class Context {
     Executable executable;
   };
 
+  Executable& prepare_for(std::span<const Tensor> inputs);
   Executable make(const ir::Bindings& bindings);
   std::shared_ptr<void> arena(size_t bytes);
   void make_states(const ir::Graph& graph);

@@ -11,6 +11,8 @@ namespace ostinato::runtime {
 
 namespace {
 
+constexpr std::string_view kStage = "runtime/generate";
+
 using Clock = std::chrono::steady_clock;
 
 double milliseconds_since(Clock::time_point start) {
@@ -19,7 +21,7 @@ double milliseconds_since(Clock::time_point start) {
 
 void check_prompt(std::span<const int64_t> prompt) {
   if (prompt.empty()) {
-    fail(ErrorCode::invalid_argument, "runtime/generate", "Give a prompt of at least one token.",
+    fail(ErrorCode::invalid_argument, kStage, "Give a prompt of at least one token.",
          "expected a prompt, got an empty one");
   }
 }
@@ -34,8 +36,8 @@ ir::Bindings one_sequence(const Program& program, int64_t length) {
 /// The tokens so far, their times, and whether to go on.
 class Progress {
  public:
-  Progress(const GenerateOptions& options, const OnToken& on_token)
-      : options_(options), on_token_(on_token) {}
+  Progress(const GenerateLimits& limits, const OnToken& on_token)
+      : limits_(limits), on_token_(on_token) {}
 
   /// Takes a token; false when it is the last.
   bool take(int64_t token, const Tensor& logits) {
@@ -46,18 +48,18 @@ class Progress {
       result.token_ms.push_back(elapsed);
     }
     result.tokens.push_back(token);
-    const auto& stops = options_.stop_tokens;
+    const auto& stops = limits_.stop_tokens;
     result.stopped = std::find(stops.begin(), stops.end(), token) != stops.end();
-    if (!on_token_(token, logits)) result.stopped = true;
+    if (on_token_ && !on_token_(token, logits)) result.stopped = true;
     const auto count = static_cast<int64_t>(result.tokens.size());
     start_ = Clock::now();
-    return !result.stopped && count < options_.max_new_tokens;
+    return !result.stopped && count < limits_.max_new_tokens;
   }
 
   Generation result;
 
  private:
-  const GenerateOptions& options_;
+  const GenerateLimits& limits_;
   const OnToken& on_token_;
   Clock::time_point start_ = Clock::now();
 };
@@ -73,7 +75,7 @@ class CachedStep {
       if (output.name == "next_token") next_ = Tensor::empty(type.dtype, {1});
     }
     if (!logits_.defined() || !next_.defined() || graph.inputs().size() != 3) {
-      fail(ErrorCode::invalid_argument, "runtime/generate", "Give a decoder graph.",
+      fail(ErrorCode::invalid_argument, kStage, "Give a decoder graph.",
            "expected inputs input_ids, position and last, and outputs logits and next_token");
     }
   }
@@ -115,6 +117,11 @@ int64_t argmax(const Tensor& logits) {
   });
 }
 
+void add(Counters& sum, const Counters& counters) {
+  sum.captures += counters.captures;
+  sum.evictions += counters.evictions;
+}
+
 }  // namespace
 
 int64_t prefill_bucket(int64_t length) {
@@ -124,17 +131,16 @@ int64_t prefill_bucket(int64_t length) {
 }
 
 Generation generate_cached(Context& context, std::span<const int64_t> prompt, int64_t capacity,
-                           const GenerateOptions& options, const OnToken& on_token) {
+                           const GenerateLimits& limits, const OnToken& on_token) {
   check_prompt(prompt);
   int64_t position = static_cast<int64_t>(prompt.size());
-  if (options.max_new_tokens < 1) return {};
-  if (position + options.max_new_tokens - 1 > capacity) {
-    fail(ErrorCode::invalid_argument, "runtime/generate",
-         "Shorten the prompt or ask for fewer new tokens.",
+  if (limits.max_new_tokens < 1) return {};
+  if (position + limits.max_new_tokens - 1 > capacity) {
+    fail(ErrorCode::invalid_argument, kStage, "Shorten the prompt or ask for fewer new tokens.",
          "expected at most {} tokens in all, got a prompt of {} and {} new ones", capacity + 1,
-         position, options.max_new_tokens);
+         position, limits.max_new_tokens);
   }
-  Progress progress(options, on_token);
+  Progress progress(limits, on_token);
   CachedStep step(context);
   int64_t token = step(prompt, std::min(prefill_bucket(position), capacity), 0);
   while (progress.take(token, step.logits())) {
@@ -145,10 +151,10 @@ Generation generate_cached(Context& context, std::span<const int64_t> prompt, in
 }
 
 Generation generate_growing(Context& context, std::span<const int64_t> prompt,
-                            const GenerateOptions& options, const OnToken& on_token) {
+                            const GenerateLimits& limits, const OnToken& on_token) {
   check_prompt(prompt);
-  if (options.max_new_tokens < 1) return {};
-  Progress progress(options, on_token);
+  if (limits.max_new_tokens < 1) return {};
+  Progress progress(limits, on_token);
   std::vector<int64_t> ids(prompt.begin(), prompt.end());
   for (;;) {
     const auto length = static_cast<int64_t>(ids.size());
@@ -162,6 +168,85 @@ Generation generate_growing(Context& context, std::span<const int64_t> prompt,
     if (!progress.take(token, logits)) return std::move(progress.result);
     ids.push_back(token);
   }
+}
+
+Generator::Generator(importer::Model model, device::Device& device, ProgramOptions program_options,
+                     ContextOptions context_options)
+    : model_(std::move(model)),
+      device_(device),
+      program_options_(std::move(program_options)),
+      context_options_(context_options) {
+  if (!model_.generates()) {
+    fail(ErrorCode::unsupported, kStage,
+         "Use `ostinato run`, or give a causal language model such as Qwen3.",
+         "{} does not generate text", model_.folder().string());
+  }
+  model_.require_greedy();
+}
+
+void Generator::check(std::span<const int64_t> prompt, int64_t max_new_tokens) const {
+  check_prompt(prompt);
+  if (max_new_tokens < 1) {
+    fail(ErrorCode::invalid_argument, kStage, "Ask for one new token or more.",
+         "expected at least one new token, got {}", max_new_tokens);
+  }
+  // The last new token is never fed back, and so needs no room.
+  const auto length = static_cast<int64_t>(prompt.size());
+  const int64_t context_length = model_.context_length();
+  if (length > context_length || max_new_tokens - 1 > context_length - length) {
+    fail(ErrorCode::invalid_argument, kStage,
+         "Shorten the prompt or ask for fewer new tokens (--max-new-tokens).",
+         "expected at most {} tokens before the last, got a prompt of {} and {} new ones",
+         context_length, length, max_new_tokens);
+  }
+  const int64_t vocabulary = model_.inputs().at(0).values;
+  for (int64_t id : prompt) {
+    if (id >= 0 && id < vocabulary) continue;
+    fail(ErrorCode::invalid_argument, kStage,
+         "Give ids of this model's vocabulary, or the tokenizer that belongs to it.",
+         "expected token ids from 0 to {}, got {}", vocabulary - 1, id);
+  }
+}
+
+std::unique_ptr<Context> Generator::open(ir::Graph graph) const {
+  return std::make_unique<Context>(
+      std::make_shared<const Program>(std::move(graph), device_, program_options_),
+      context_options_);
+}
+
+Context& Generator::cached(int64_t capacity) {
+  if (cached_ == nullptr || capacity > capacity_) {
+    std::unique_ptr<Context> larger = open(model_.decoder(capacity));
+    if (cached_ != nullptr) add(earlier_, cached_->counters());
+    cached_ = std::move(larger);
+    capacity_ = capacity;
+  }
+  return *cached_;
+}
+
+Generation Generator::operator()(std::span<const int64_t> prompt, const GenerateOptions& options,
+                                 const OnToken& on_token) {
+  check(prompt, options.max_new_tokens);
+  GenerateLimits limits{options.max_new_tokens, options.stop_tokens};
+  if (!options.ignore_end) {
+    const auto& end = model_.generation().eos;
+    limits.stop_tokens.insert(limits.stop_tokens.end(), end.begin(), end.end());
+  }
+  if (!options.kv_cache) {
+    if (growing_ == nullptr) growing_ = open(model_.forward());
+    return generate_growing(*growing_, prompt, limits, on_token);
+  }
+  const int64_t needed = static_cast<int64_t>(prompt.size()) + options.max_new_tokens - 1;
+  Context& context = cached(std::min(model_.context_length(), prefill_bucket(needed)));
+  return generate_cached(context, prompt, capacity_, limits, on_token);
+}
+
+Counters Generator::counters() const {
+  Counters sum = earlier_;
+  for (const Context* context : {cached_.get(), growing_.get()}) {
+    if (context != nullptr) add(sum, context->counters());
+  }
+  return sum;
 }
 
 }  // namespace ostinato::runtime

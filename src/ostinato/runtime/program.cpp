@@ -6,7 +6,7 @@
 #include "ostinato/passes/expand.h"
 #include "ostinato/runtime/evaluate.h"
 
-namespace ostinato::runtime {
+namespace ostinato {
 
 namespace {
 
@@ -25,11 +25,16 @@ Mode mode_of(std::string_view name) {
        "there is no mode '{}'", name);
 }
 
+}  // namespace ostinato
+
+namespace ostinato::runtime {
+
 Program::Program(ir::Graph graph, device::Device& device, ProgramOptions options)
     : graph_(std::move(graph)),
       device_(device),
       options_(std::move(options)),
       symbols_(graph_.symbols()) {
+  passes::check_names(options_.passes_off);  // in every mode: a misspelt one is never right
   const auto start = std::chrono::steady_clock::now();
   if (options_.mode == Mode::reference) passes::expand_fused(graph_);
   if (options_.mode == Mode::graph) {

@@ -1,23 +1,19 @@
 #pragma once
 
 #include <memory>
-#include <string_view>
+#include <string>
+#include <vector>
 
 #include "ostinato/device/device.h"
 #include "ostinato/passes/pipeline.h"
 #include "ostinato/plan/plan.h"
+#include "ostinato/session.h"
 
 namespace ostinato::runtime {
 
-/// The three executors of one graph.
-/// `reference`: plain fp32 loops, one operator at a time, fused ones expanded; slow and right.
-/// `eager`: the device's fast kernels, one operator at a time, outputs allocated on the way.
-/// `graph`: passes, a memory plan, one capture per shape key, replay.
-enum class Mode { reference, eager, graph };
-
-std::string_view name_of(Mode mode);
-/// Throws `invalid_argument` listing the valid ones.
-Mode mode_of(std::string_view name);
+using ostinato::Mode;
+using ostinato::mode_of;
+using ostinato::name_of;
 
 struct ProgramOptions {
   Mode mode = Mode::graph;

@@ -6,7 +6,6 @@
 #include <string>
 #include <vector>
 
-#include "ostinato/base/mapped_file.h"
 #include "ostinato/import/model.h"
 #include "ostinato/ir/graph.h"
 
@@ -35,7 +34,11 @@ class Source {
  private:
   std::filesystem::path path_;
   std::optional<importer::Model> model_;
-  std::shared_ptr<const MappedFile> graph_text_;
+  std::shared_ptr<const ir::Graph> graph_;  // of a graph text file
 };
+
+/// Reads a graph text file, with its constants from the safetensors file of the same name beside
+/// it. Throws `not_found`, `io`, and `corrupt` for a text that is no graph, naming the file.
+ir::Graph read_graph(const std::filesystem::path& path);
 
 }  // namespace ostinato::runtime
