@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+#include <limits>
 #include <type_traits>
 
 #include "ostinato/base/float16.h"
@@ -42,6 +44,16 @@ decltype(auto) dispatch(DType dtype, F&& f) {
     case DType::boolean: return f(type_tag<bool>{});
   }
   __builtin_unreachable();
+}
+
+/// Towards zero. What an int64 (or for int32 an int32) cannot hold becomes the least one, as x86
+/// has it; narrower integers keep its low bits.
+template <typename T>
+int64_t to_integer(double value) {
+  using Wide = std::conditional_t<std::is_same_v<T, int32_t>, int32_t, int64_t>;
+  constexpr Wide kLeast = std::numeric_limits<Wide>::min();
+  const bool fits = value > static_cast<double>(kLeast) - 1 && value < -static_cast<double>(kLeast);
+  return fits ? static_cast<Wide>(value) : kLeast;
 }
 
 }  // namespace ostinato

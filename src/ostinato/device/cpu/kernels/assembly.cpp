@@ -192,7 +192,7 @@ uint64_t bits_of(const ir::Attribute& value, DType dtype) {
   int64_t integer = 0;
   if (const auto* given = std::get_if<double>(&value)) {
     real = *given;
-    integer = static_cast<int64_t>(*given);
+    integer = to_integer<int64_t>(*given);
   } else {
     const auto* flag = std::get_if<bool>(&value);
     integer = flag != nullptr ? static_cast<int64_t>(*flag) : std::get<ir::Dim>(value).value();

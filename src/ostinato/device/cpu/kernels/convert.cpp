@@ -1,6 +1,6 @@
 #include "ostinato/device/cpu/kernels/convert.h"
 
-#include <cstring>
+#include <algorithm>
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "ostinato/device/cpu/kernels/convert.cpp"
@@ -27,6 +27,8 @@ void convert_values(const From* from, To* to, int64_t count) {
       to[i] = from_float<To>(static_cast<float>(value));
     } else if constexpr (std::is_same_v<To, bool>) {
       to[i] = value != 0;
+    } else if constexpr (is_floating_v<From>) {
+      to[i] = static_cast<To>(to_integer<To>(value));
     } else {
       to[i] = static_cast<To>(value);
     }
@@ -49,7 +51,7 @@ void convert(const void* from, void* to, int64_t count) {
   const From* source = static_cast<const From*>(from);
   To* target = static_cast<To*>(to);
   if constexpr (std::is_same_v<From, To>) {
-    std::memcpy(target, source, static_cast<size_t>(count) * sizeof(From));
+    std::copy_n(source, count, target);
   } else if constexpr (is_floating_v<From> && is_floating_v<To>) {
     convert_floats(source, target, count);
   } else {

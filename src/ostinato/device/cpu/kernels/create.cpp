@@ -47,7 +47,8 @@ class ArangeKernel final : public Kernel {
         if constexpr (is_floating_v<T>) {
           y[i] = from_float<T>(static_cast<float>(start_ + step_ * static_cast<double>(i)));
         } else {
-          y[i] = static_cast<T>(first_ + by_ * i);
+          const auto by = static_cast<uint64_t>(by_) * static_cast<uint64_t>(i);  // wraps
+          y[i] = static_cast<T>(static_cast<int64_t>(static_cast<uint64_t>(first_) + by));
         }
       }
     });
@@ -57,7 +58,7 @@ class ArangeKernel final : public Kernel {
   static void set(const ir::Attribute& value, double& real, int64_t& integer) {
     if (const auto* given = std::get_if<double>(&value)) {
       real = *given;
-      integer = static_cast<int64_t>(*given);
+      integer = to_integer<int64_t>(*given);
     } else {
       const auto* truth = std::get_if<bool>(&value);
       integer = truth != nullptr ? int64_t{*truth} : std::get<ir::Dim>(value).value();

@@ -1,6 +1,6 @@
 #include "ostinato/device/cpu/kernels/loops.h"
 
-#include <cstring>
+#include <algorithm>
 
 namespace ostinato::cpu {
 
@@ -75,7 +75,8 @@ void spread_as(const void* source, void* target, int64_t stride, int64_t count) 
 
 void gather(const void* source, int64_t stride, size_t element_size, void* target, int64_t count) {
   if (stride == static_cast<int64_t>(element_size)) {
-    std::memcpy(target, source, static_cast<size_t>(count) * element_size);
+    std::copy_n(static_cast<const char*>(source), static_cast<size_t>(count) * element_size,
+                static_cast<char*>(target));
     return;
   }
   switch (element_size) {
@@ -88,7 +89,8 @@ void gather(const void* source, int64_t stride, size_t element_size, void* targe
 
 void spread(const void* source, void* target, int64_t stride, size_t element_size, int64_t count) {
   if (stride == static_cast<int64_t>(element_size)) {
-    std::memcpy(target, source, static_cast<size_t>(count) * element_size);
+    std::copy_n(static_cast<const char*>(source), static_cast<size_t>(count) * element_size,
+                static_cast<char*>(target));
     return;
   }
   switch (element_size) {

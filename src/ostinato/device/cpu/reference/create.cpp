@@ -37,7 +37,9 @@ void arange(const Call& call) {
       const double first = number_of<double>(start), by = number_of<double>(step);
       y.set(at, static_cast<float>(first + by * static_cast<double>(i)));
     } else {
-      y.set_integer(at, number_of<int64_t>(start) + i * number_of<int64_t>(step));
+      const auto first = static_cast<uint64_t>(number_of<int64_t>(start));
+      const auto by = static_cast<uint64_t>(number_of<int64_t>(step));
+      y.set_integer(at, static_cast<int64_t>(first + static_cast<uint64_t>(i) * by));  // wraps
     }
   }
 }

@@ -1,23 +1,11 @@
 #pragma once
 
-#include <limits>
-
 #include "ostinato/base/dtype.h"
 #include "ostinato/device/cpu/kernel.h"
 
 /// The oracle's kernels: plain loops in fp32 that anybody can check against the operator's
 /// definition. Any dtype, any strides, nothing reordered, nothing fast.
 namespace ostinato::cpu::reference {
-
-/// Towards zero. What an int64 (or for int32 an int32) cannot hold becomes the least one, as x86
-/// has it; narrower integers keep its low bits.
-template <typename T>
-int64_t to_integer(double value) {
-  using Wide = std::conditional_t<std::is_same_v<T, int32_t>, int32_t, int64_t>;
-  constexpr Wide kLeast = std::numeric_limits<Wide>::min();
-  const bool fits = value > static_cast<double>(kLeast) - 1 && value < -static_cast<double>(kLeast);
-  return fits ? static_cast<Wide>(value) : kLeast;
-}
 
 /// A strided tensor whose elements read and write as floats or integers, whatever their dtype.
 class View {
