@@ -186,10 +186,12 @@ class _Assembly:
                 runner.take_symbol(argument)
             elif argument in level.arguments:
                 value, order = level.arguments[argument]
-                take = runner.take_input
-                if argument in self.imported.static:
-                    take = runner.take_constant
-                take(value, order)
+                if order is None:
+                    runner.take_number(value)
+                elif argument in self.imported.static:
+                    runner.take_constant(value, order)
+                else:
+                    runner.take_input(value, order)
             elif name := bare_symbol(argument.meta["val"]):
                 runner.take_symbol(name)
             else:

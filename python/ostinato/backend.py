@@ -13,6 +13,7 @@ from torch.fx import GraphModule
 from ostinato import _engine
 from ostinato.diagnostics import report
 from ostinato.importer import Importer, operator_name
+from ostinato.module_floats import hold_module_floats
 from ostinato.options import Options, make_options
 from ostinato.whole import keep_whole
 
@@ -68,6 +69,7 @@ def ostinato(gm: GraphModule, example_inputs, *, mode=None, options=None):
     # Parameters made in inference mode do not count the writes to them, so that a change would not
     # be noticed.
     constants = chosen.frozen_parameter or not any(tensor.is_inference() for tensor in tensors)
+    hold_module_floats(gm)
     if chosen.pattern_fusion_pass:
         keep_whole(gm)
     compiler = functools.partial(_compile_inference, options=chosen, constants=constants)

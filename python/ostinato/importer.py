@@ -64,7 +64,8 @@ class Level:
 
     graph: _engine.Graph
     values: dict[Node, Any] = field(default_factory=dict)  # lists, for calls with several results
-    arguments: dict[Node, tuple[Any, list[int]]] = field(default_factory=dict)  # value, order
+    # The value, and the order of its dims in memory; None for a number.
+    arguments: dict[Node, tuple[Any, list[int] | None]] = field(default_factory=dict)
 
 
 class Importer:
@@ -79,6 +80,7 @@ class Importer:
         self.levels: list[Level] = []
         self.level: dict[Node, int] = {}  # engine graphs that must have run for the value
         self.in_engine: set[Node] = set()
+        self.numbers: dict[Node, Node] = {}  # float32 values of float arguments
         self.outside: dict[Node, int] = {}  # what PyTorch computes, and after which level
         self.reported: set[str] = set()  # an operator is one record in a graph
         self.names: dict[Any, list[str]] = {}
@@ -86,6 +88,7 @@ class Importer:
     def run(self):
         """The callable: a Runner where one does it all, else a Pipeline."""
         self._take_writes()
+        self._take_numbers()
         for node in self.gm.graph.nodes:
             if node.op == "call_function" and not self._is_write(node):
                 self._call(node)
@@ -100,6 +103,23 @@ class Importer:
                 node.replace_all_uses_with(target)
         self.static -= {target for target, _ in self.writes}
 
+    def _take_numbers(self):
+        """Finds the floats among the arguments, which PyTorch gives as float64 of rank 0."""
+        for node in self.placeholders:
+            value = node.meta["val"]
+            if not isinstance(value, torch.Tensor) or value.dim() or value.dtype != torch.float64:
+                continue
+            conversion = torch.ops.prims.convert_element_type.default
+            for user in list(node.users):
+                if user.target is conversion and user.args[1] == torch.float64:
+                    user.replace_all_uses_with(node)
+                    self.gm.graph.erase_node(user)
+            self.numbers |= {
+                user: node
+                for user in node.users
+                if user.target is conversion and user.args[1] == torch.float32
+            }
+
     @staticmethod
     def _is_write(node: Node) -> bool:
         return node.target is torch.ops.aten.copy_.default and node.args[0].op == "placeholder"
@@ -111,6 +131,8 @@ class Importer:
                 self._fall_back(node, "its result depends on data")
         elif node.target is operator.getitem:
             self._pick(node)
+        elif node in self.numbers:
+            self._number(node)
         else:
             try:
                 self._engine(node)
@@ -126,6 +148,16 @@ class Importer:
             self.in_engine.add(node)
         else:
             self.outside[node] = self._after(node)
+
+    def _number(self, node: Node):
+        """Reads a float argument into the first graph."""
+        level = self._level(0)
+        placeholder = self.numbers[node]
+        if placeholder not in level.arguments:
+            level.arguments[placeholder] = (level.graph.add_input(node.name, "float32", []), None)
+        level.values[node] = level.arguments[placeholder][0]
+        self.level[node] = 0
+        self.in_engine.add(node)
 
     @staticmethod
     def _follows_from_sizes(node: Node) -> bool:
@@ -177,9 +209,7 @@ class Importer:
             if tensor.device.type != self.options.device:
                 raise _RefusedError(f"its result is on the device {tensor.device}")
         level = max((self._ready(n, inside=True) for n in node.all_input_nodes), default=0)
-        while len(self.levels) <= level:
-            self.levels.append(Level(_engine.Graph(f"graph.{len(self.levels)}")))
-        target = self.levels[level]
+        target = self._level(level)
         try:
             for operand in inputs:
                 self._import(operand, level)
@@ -194,6 +224,11 @@ class Importer:
         target.values[node] = results if several else results[0]
         self.level[node] = level
         self.in_engine.add(node)
+
+    def _level(self, index: int) -> Level:
+        while len(self.levels) <= index:
+            self.levels.append(Level(_engine.Graph(f"graph.{len(self.levels)}")))
+        return self.levels[index]
 
     def _check(self, node: Node, results):
         """What the engine infers must be what PyTorch saw, wherever both are sure."""

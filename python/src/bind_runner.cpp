@@ -53,6 +53,8 @@ void bind_runner(nb::module_& module) {
            "The next argument is a tensor whose dims lie in memory in that order.")
       .def("take_constant", &Runner::take_constant, nb::arg("constant"), nb::arg("order"),
            "The next argument is a tensor that stays the same over many calls.")
+      .def("take_number", &Runner::take_number, nb::arg("input"),
+           "The next argument is a float, as PyTorch gives it: a float64 tensor of rank 0.")
       .def("take_symbol", &Runner::take_symbol, nb::arg("name"),
            "The next argument is an int, the size of that name.")
       .def("take_unused", &Runner::take_unused, "The next argument is not looked at.")

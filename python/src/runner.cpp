@@ -122,6 +122,11 @@ void Runner::take_constant(const ir::Value* constant, std::vector<size_t> order)
   arguments_.push_back({Kind::constant, index, graph_.constants()[index]->type, std::move(order)});
 }
 
+void Runner::take_number(const ir::Value* input) {
+  const size_t index = index_of(graph_.inputs(), input);
+  arguments_.push_back({Kind::number, index, graph_.inputs()[index]->type, {}});
+}
+
 void Runner::take_symbol(std::string name) {
   arguments_.push_back({Kind::symbol, given_symbols_.size(), {}, {}});
   given_symbols_.push_back(std::move(name));
@@ -290,16 +295,28 @@ void Runner::read_tensor(Slot& slot, const Argument& argument, size_t index,
   slot.inputs[slot_index] = copy.data();
 }
 
+void Runner::read_number(Slot& slot, size_t index, PyObject* tensor) const {
+  const TensorView view = view_of(tensor);
+  if (!view.is_float64 || view.rank != 0) {
+    fail(ErrorCode::invalid_argument, kStage, "Compile again for such an argument.",
+         "expected a float for argument {}, got a tensor", index);
+  }
+  Tensor& number = slot.staged[index];
+  if (!number.defined()) number = Tensor::empty(DType::float32, {});
+  *number.as<float>() = static_cast<float>(*static_cast<const double*>(view.data));
+  slot.inputs[arguments_[index].index] = number.data();
+}
+
 void Runner::read_inputs(Slot& slot, PyObject* arguments) const {
   slot.next_sizes.clear();
   for (size_t i = 0; i < arguments_.size(); ++i) {
-    const Argument& argument = arguments_[i];
-    if (argument.kind != Kind::input && argument.kind != Kind::symbol) continue;
     PyObject* object = PyList_GetItem(arguments, static_cast<Py_ssize_t>(i));
-    if (argument.kind == Kind::input) {
-      read_tensor(slot, argument, i, object);
-    } else {
-      slot.next_sizes.push_back(nb::cast<int64_t>(nb::handle(object)));
+    switch (arguments_[i].kind) {
+      case Kind::input: read_tensor(slot, arguments_[i], i, object); break;
+      case Kind::number: read_number(slot, i, object); break;
+      case Kind::symbol: slot.next_sizes.push_back(nb::cast<int64_t>(nb::handle(object))); break;
+      case Kind::constant:
+      case Kind::unused: break;
     }
   }
 }

@@ -45,7 +45,8 @@ class Runner {
   /// A tensor that stays the same over many calls. Unless parameters are frozen each call checks
   /// that it does, and makes the program anew when it does not.
   void take_constant(const ir::Value* constant, std::vector<size_t> order);
-  void take_symbol(std::string name);  ///< an int: the value of a symbol
+  void take_number(const ir::Value* input);  ///< a float64 of rank 0, for an input of float32
+  void take_symbol(std::string name);        ///< an int: the value of a symbol
   void take_unused();
 
   void give_output(size_t output);
@@ -68,7 +69,7 @@ class Runner {
   std::string program_text() const;
 
  private:
-  enum class Kind { input, constant, symbol, unused };
+  enum class Kind { input, number, constant, symbol, unused };
   struct Argument {
     Kind kind = Kind::unused;
     size_t index = 0;           // of the graph's input or constant; of the symbol
@@ -103,6 +104,7 @@ class Runner {
   void make_program();
   void read_inputs(Slot& slot, PyObject* arguments) const;
   void read_tensor(Slot& slot, const Argument& argument, size_t index, PyObject* tensor) const;
+  void read_number(Slot& slot, size_t index, PyObject* tensor) const;
   void bind(Slot& slot) const;
   void prepare(Slot& slot);
   void count(const Slot& slot, const runtime::Counters& before);

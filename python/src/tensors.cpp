@@ -73,6 +73,7 @@ TensorView view_of(PyObject* tensor) {
   if (exchange->dltensor_from_py_object_no_sync(tensor, &view) != 0) throw nb::python_error();
   return {static_cast<char*>(view.data) + view.byte_offset,
           dtype_of(view.dtype),
+          view.dtype.code == kFloat && view.dtype.bits == 64,
           view.device.device_type == kCpu,
           static_cast<size_t>(view.ndim),
           view.shape,
