@@ -26,9 +26,9 @@ def problems(file: Path) -> list[str]:
         if len(line) > MAX_COLUMNS:
             found.append(f"{name}:{number}: {len(line)} columns")
         include = INCLUDE.match(line)
-        if name.parts[0] == "include" and line.startswith("#include"):
-            if not PUBLIC_INCLUDE.match(line):
-                found.append(f"{name}:{number}: a public header may not include this")
+        public = name.parts[0] == "include"
+        if public and line.startswith("#include") and not PUBLIC_INCLUDE.match(line):
+            found.append(f"{name}:{number}: a public header may not include this")
         if include and name.parts[:2] == ("src", "ostinato"):
             room, other = name.parts[2], include[1]
             if ROOMS.index(other) > ROOMS.index(room):

@@ -25,7 +25,7 @@ void tell_written(const nanobind::list& tensors);
 struct TensorView {
   void* data = nullptr;
   std::optional<DType> dtype;  ///< nullopt for one that the engine lacks
-  bool is_float64 = false;      ///< as PyTorch gives a Python float
+  bool is_float64 = false;     ///< as PyTorch gives a Python float
   bool on_cpu = true;
   size_t rank = 0;
   const int64_t* sizes = nullptr;

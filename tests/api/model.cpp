@@ -111,7 +111,8 @@ TEST_F(Models, OpenFromGraphText) {
     Model::open(*folder_ / "vit.graph", options);
   };
   EXPECT_NO_THROW(open({.dtype = DType::float32}));
-  expect_error([&] { open({.dtype = DType::float16}); }, ErrorCode::unsupported, "graph text of float32");
+  expect_error([&] { open({.dtype = DType::float16}); }, ErrorCode::unsupported,
+               "graph text of float32");
   expect_error([&] { open({.weights = WeightSource::random}); }, ErrorCode::unsupported,
                "no random weights");
 }

@@ -56,7 +56,8 @@ TEST(Tensor, RefusesShapesAndMemoryThatCannotBe) {
         Tensor::empty(DType::float32, {kHuge, 8});
       },
       ErrorCode::invalid_argument, "product");
-  expect_error([] { Tensor::empty(DType::uint8, {kHuge}); }, ErrorCode::out_of_memory, "to fit into memory");
+  expect_error([] { Tensor::empty(DType::uint8, {kHuge}); }, ErrorCode::out_of_memory,
+               "to fit into memory");
   expect_error([] { Tensor::borrow(nullptr, DType::float32, {1}, nullptr); },
                ErrorCode::invalid_argument, "null pointer");
   alignas(8) char memory[16] = {};

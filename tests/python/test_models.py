@@ -52,6 +52,7 @@ def rope(kind, **values):
     return {"rope_parameters": {"rope_type": kind, "rope_theta": 5000.0, **values}}
 
 
+@torch.no_grad()
 def scramble(model, seed):
     """Make every parameter matter and keep activations near unit scale.
 
