@@ -29,6 +29,12 @@ bool eliminate_common(ir::Graph& graph, const PassContext& context);
 bool eliminate_dead(ir::Graph& graph, const PassContext& context);
 bool fold_constants(ir::Graph& graph, const PassContext& context);
 bool fold_views(ir::Graph& graph, const PassContext& context);
+bool fuse_add_rms_norm(ir::Graph& graph, const PassContext& context);
+bool fuse_attention(ir::Graph& graph, const PassContext& context);
+bool fuse_linear(ir::Graph& graph, const PassContext& context);
+bool fuse_rms_norm(ir::Graph& graph, const PassContext& context);
+bool fuse_rotary(ir::Graph& graph, const PassContext& context);
+bool fuse_swiglu(ir::Graph& graph, const PassContext& context);
 bool remove_noops(ir::Graph& graph, const PassContext& context);
 
 }  // namespace ostinato::passes

@@ -11,11 +11,22 @@ namespace ostinato::passes {
 
 namespace {
 
-constexpr std::array<Pass, 5> kPasses = {{
+constexpr std::array<Pass, 11> kPasses = {{
     {"remove_noops", "Removes calls that give back an operand: copies, full slices, sums with 0.",
      remove_noops},
     {"fold_views", "Makes one view of a chain of reshapes, permutations or expansions.",
      fold_views},
+    {"fuse_rms_norm", "Makes one call of x / sqrt(mean(x²) + eps), its casts and its weight.",
+     fuse_rms_norm},
+    {"fuse_swiglu", "Makes one call of silu(gate) · up.", fuse_swiglu},
+    {"fuse_rotary", "Makes one call of x · cos + rotate_half(x) · sin.", fuse_rotary},
+    // While masks are computed still, not folded.
+    {"fuse_attention", "Reads causal masks, windows and repeated heads off what computes them.",
+     fuse_attention},
+    {"fuse_linear", "Applies an activation and a sum to the tiles of the product before them.",
+     fuse_linear},
+    // After the products have taken what they can.
+    {"fuse_add_rms_norm", "Makes one call of a sum and its RMSNorm.", fuse_add_rms_norm},
     {"fold_constants", "Computes what depends on constants only, once, where that is small.",
      fold_constants},
     {"eliminate_common", "Computes equal calls once, and keeps equal constants once.",

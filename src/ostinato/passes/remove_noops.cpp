@@ -16,19 +16,8 @@ using ir::Dim;
 using ir::Node;
 using ir::Value;
 
-bool one_of(std::string_view name, std::initializer_list<std::string_view> names) {
-  return std::find(names.begin(), names.end(), name) != names.end();
-}
-
 bool is_zero(const ir::Shape& shape) {
   return std::all_of(shape.begin(), shape.end(), [](const Dim& dim) { return dim.is(0); });
-}
-
-/// The scalar as a real; nullopt when it depends on symbols.
-std::optional<double> scalar(const Node& node, std::string_view name) {
-  const Dim* integer = std::get_if<Dim>(&node.attribute(name));
-  if (integer != nullptr && !integer->is_constant()) return std::nullopt;
-  return node.real(name);
 }
 
 /// Whether x + addend is x for every x: -0.0 + 0.0 is 0.0, so among reals only -0.0 will do.
@@ -50,11 +39,11 @@ bool is_identity_of_same_type(const Node& node) {
 bool is_neutral_scalar(const Node& node) {
   const std::string_view name = node.op->name;
   const DType dtype = node.operands[0]->dtype();
-  if (one_of(name, {"aten.mul.Scalar", "aten.div.Scalar"})) return scalar(node, "other") == 1.0;
-  if (name == "aten.pow.Tensor_Scalar") return scalar(node, "exponent") == 1.0;
+  if (one_of(name, {"aten.mul.Scalar", "aten.div.Scalar"})) return scalar_of(node, "other") == 1.0;
+  if (name == "aten.pow.Tensor_Scalar") return scalar_of(node, "exponent") == 1.0;
   if (!one_of(name, {"aten.add.Scalar", "aten.sub.Scalar"})) return false;
-  const std::optional<double> other = scalar(node, "other");
-  if (!other || scalar(node, "alpha") != 1.0) return false;
+  const std::optional<double> other = scalar_of(node, "other");
+  if (!other || scalar_of(node, "alpha") != 1.0) return false;
   return adds_nothing(name == "aten.add.Scalar" ? *other : -*other, dtype);
 }
 
@@ -76,7 +65,7 @@ Value* neutral_operand(const Node& node) {
   const bool quotient = name == "aten.div.Tensor";
   const bool sum = name == "aten.add.Tensor", difference = name == "aten.sub.Tensor";
   if (!product && !quotient && !sum && !difference) return nullptr;
-  if ((sum || difference) && scalar(node, "alpha") != 1.0) return nullptr;
+  if ((sum || difference) && scalar_of(node, "alpha") != 1.0) return nullptr;
   for (const size_t side : {size_t{1}, size_t{0}}) {
     if (side == 0 && (quotient || difference)) break;  // 1 / x and 0 - x are not x
     Value* kept = node.operands[1 - side];

@@ -1,5 +1,6 @@
 #include "ostinato/passes/rewrite.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <numeric>
@@ -20,6 +21,10 @@ bool shares_state(const Value* value) {
     if (!producer.op->traits.view) return false;
     value = producer.operands[0];
   }
+}
+
+bool one_of(std::string_view name, std::initializer_list<std::string_view> names) {
+  return std::find(names.begin(), names.end(), name) != names.end();
 }
 
 void replace(ir::Graph& graph, Node* node, Value* value) {
@@ -55,6 +60,12 @@ bool keeps_order(const std::vector<size_t>& permutation, const ir::Shape& shape)
     next = dim;
   }
   return true;
+}
+
+std::optional<double> scalar_of(const Node& node, std::string_view attribute) {
+  const ir::Dim* integer = std::get_if<ir::Dim>(&node.attribute(attribute));
+  if (integer != nullptr && !integer->is_constant()) return std::nullopt;
+  return node.real(attribute);
 }
 
 namespace {

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <initializer_list>
 #include <optional>
+#include <string_view>
 #include <vector>
 
 #include "ostinato/ir/graph.h"
@@ -12,6 +14,8 @@ namespace ostinato::passes {
 /// may be overwritten, so that a copy of it is more than a name.
 bool shares_state(const ir::Value* value);
 
+bool one_of(std::string_view name, std::initializer_list<std::string_view> names);
+
 /// Every use of the node's only result reads `value` instead, and the node is erased.
 void replace(ir::Graph& graph, ir::Node* node, ir::Value* value);
 
@@ -21,6 +25,9 @@ std::optional<std::vector<size_t>> permutation_of(const ir::Node& node);
 
 /// Whether the permutation leaves the order of elements as it is: only dims of size one move.
 bool keeps_order(const std::vector<size_t>& permutation, const ir::Shape& shape);
+
+/// The call's scalar as a real; nullopt when it depends on symbols.
+std::optional<double> scalar_of(const ir::Node& node, std::string_view attribute);
 
 /// The one value that all elements have: of a constant of at most 64 elements, or of a call that
 /// fills (`aten.full`, `aten.zeros_like`, …); nullopt when there is none.

@@ -1,0 +1,108 @@
+#include "ostinato/ir/builder.h"
+#include "ostinato/ops/ops.h"
+#include "ostinato/passes/match.h"
+#include "ostinato/passes/pass.h"
+#include "ostinato/passes/rewrite.h"
+
+// RMSNorm (Zhang and Sennrich 2019): x · rsqrt(mean(x²) + eps), then times a weight. Models write
+// it in float32 between two casts.
+namespace ostinato::passes {
+
+namespace {
+
+using ir::Node;
+using ir::Value;
+
+/// v of 1/√v.
+const Value* under_inverse_root(const Value* value) {
+  if (const Node* node = call_of(value, {"aten.rsqrt"})) return node->operands[0];
+  if (const Node* node = call_of(value, {"aten.pow.Tensor_Scalar"})) {
+    return scalar_of(*node, "exponent") == -0.5 ? node->operands[0] : nullptr;
+  }
+  const Node* node = call_of(value, {"aten.reciprocal"});
+  const Node* root = node != nullptr ? call_of(node->operands[0], {"aten.sqrt"}) : nullptr;
+  return root != nullptr ? root->operands[0] : nullptr;
+}
+
+/// The epsilon of mean(x²) + eps over the last dim.
+std::optional<double> epsilon_of(const Value* variance, const Value* x) {
+  const std::optional<Shifted> sum = variance != nullptr ? shifted(variance) : std::nullopt;
+  const Node* mean = sum ? call_of(sum->value, {"aten.mean.dim"}) : nullptr;
+  if (mean == nullptr || !mean->flag("keepdim") || !is_over_last_dim(*mean)) return std::nullopt;
+  if (mean->results[0]->dtype() != x->dtype()) return std::nullopt;
+  return squared(mean->operands[0]) == x ? std::optional(sum->scalar) : std::nullopt;
+}
+
+Value* rms_norm(ir::Graph& graph, const Node* node, Value* x, Value* weight, double eps) {
+  ir::Builder builder(graph, ops::table(), node);
+  builder.set_source(node->source);
+  return builder("rms_norm", {x, weight}, {{"eps", eps}});
+}
+
+/// x · 1/√(mean(x²) + eps), or x / √(…).
+Value* fuse_chain(ir::Graph& graph, const Node* node) {
+  const std::string_view name = node->op->name;
+  if (name != "aten.mul.Tensor" && name != "aten.div.Tensor") return nullptr;
+  for (const size_t side : {size_t{0}, size_t{1}}) {
+    Value* x = node->operands[side];
+    const Value* scale = node->operands[1 - side];
+    const Value* variance = nullptr;
+    if (name == "aten.mul.Tensor") {
+      variance = under_inverse_root(scale);
+    } else if (const Node* root = side == 0 ? call_of(scale, {"aten.sqrt"}) : nullptr) {
+      variance = root->operands[0];
+    }
+    const std::optional<double> eps = epsilon_of(variance, x);
+    if (eps && x->rank() > 0) return rms_norm(graph, node, x, nullptr, *eps);
+  }
+  return nullptr;
+}
+
+/// A norm without a weight that nothing else reads.
+const Node* bare_norm(const Value* value) {
+  const Node* norm = only_call_of(value, {"rms_norm"});
+  return norm != nullptr && norm->operand("weight") == nullptr ? norm : nullptr;
+}
+
+/// A norm between two casts: the operator computes in float32 itself.
+Value* fuse_casts(ir::Graph& graph, const Node* node) {
+  if (node->op->name != "aten._to_copy") return nullptr;
+  const Node* norm = bare_norm(node->operands[0]);
+  Value* x = norm != nullptr ? cast_from(norm->operands[0], node->results[0]->dtype()) : nullptr;
+  if (x == nullptr || norm->operands[0]->dtype() != DType::float32) return nullptr;
+  return rms_norm(graph, node, x, nullptr, norm->real("eps"));
+}
+
+/// A norm times a vector.
+Value* fuse_weight(ir::Graph& graph, const Node* node) {
+  if (node->op->name != "aten.mul.Tensor") return nullptr;
+  for (const size_t side : {size_t{0}, size_t{1}}) {
+    const Node* norm = bare_norm(node->operands[side]);
+    Value* weight = node->operands[1 - side];
+    if (norm == nullptr || weight->rank() != 1 || !is_floating(weight->dtype())) continue;
+    Value* x = norm->operands[0];
+    if (weight->shape()[0] != x->shape().back()) continue;
+    return rms_norm(graph, node, x, weight, norm->real("eps"));
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+bool fuse_rms_norm(ir::Graph& graph, const PassContext&) {
+  bool changed = false;
+  const auto& nodes = graph.nodes();
+  for (auto it = nodes.begin(); it != nodes.end();) {
+    Node* node = (it++)->get();
+    Value* norm = nullptr;
+    for (const auto fuse : {fuse_chain, fuse_casts, fuse_weight}) {
+      if (norm == nullptr) norm = fuse(graph, node);
+    }
+    if (norm == nullptr) continue;
+    replace(graph, node, norm);
+    changed = true;
+  }
+  return changed;
+}
+
+}  // namespace ostinato::passes

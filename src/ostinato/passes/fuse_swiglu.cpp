@@ -1,0 +1,50 @@
+#include "ostinato/ir/builder.h"
+#include "ostinato/ops/ops.h"
+#include "ostinato/passes/match.h"
+#include "ostinato/passes/pass.h"
+#include "ostinato/passes/rewrite.h"
+
+namespace ostinato::passes {
+
+namespace {
+
+using ir::Node;
+using ir::Value;
+
+/// x of silu(x) or x · sigmoid(x), if nothing else reads that.
+Value* gate_of(const Value* activated) {
+  if (const Node* node = only_call_of(activated, {"aten.silu"})) return node->operands[0];
+  const Node* product = only_call_of(activated, {"aten.mul.Tensor"});
+  if (product == nullptr) return nullptr;
+  for (const size_t side : {size_t{0}, size_t{1}}) {
+    const Node* sigmoid = call_of(product->operands[side], {"aten.sigmoid"});
+    Value* gate = product->operands[1 - side];
+    if (sigmoid != nullptr && sigmoid->operands[0] == gate) return gate;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+// SwiGLU (Shazeer 2020): silu(gate) · up.
+bool fuse_swiglu(ir::Graph& graph, const PassContext&) {
+  bool changed = false;
+  const auto& nodes = graph.nodes();
+  for (auto it = nodes.begin(); it != nodes.end();) {
+    Node* node = (it++)->get();
+    if (node->op->name != "aten.mul.Tensor") continue;
+    for (const size_t side : {size_t{0}, size_t{1}}) {
+      Value* gate = gate_of(node->operands[side]);
+      Value* up = node->operands[1 - side];
+      if (gate == nullptr || gate->type != up->type || !is_floating(gate->dtype())) continue;
+      ir::Builder builder(graph, ops::table(), node);
+      builder.set_source(node->source);
+      replace(graph, node, builder("swiglu", {gate, up}));
+      changed = true;
+      break;
+    }
+  }
+  return changed;
+}
+
+}  // namespace ostinato::passes

@@ -1,0 +1,65 @@
+#include "ostinato/passes/match.h"
+
+#include "ostinato/passes/rewrite.h"
+
+namespace ostinato::passes {
+
+using ir::Node;
+using ir::Value;
+
+const Node* call_of(const Value* value, std::initializer_list<std::string_view> operators) {
+  if (value == nullptr || value->kind != ir::ValueKind::result) return nullptr;
+  const Node* node = value->producer;
+  return one_of(node->op->name, operators) ? node : nullptr;
+}
+
+const Node* only_call_of(const Value* value, std::initializer_list<std::string_view> operators) {
+  const Node* node = call_of(value, operators);
+  return node != nullptr && value->uses.size() == 1 && value->output_uses == 0 ? node : nullptr;
+}
+
+bool is_plain_sum(const Node& node) {
+  return node.op->name == "aten.add.Tensor" && scalar_of(node, "alpha") == 1.0;
+}
+
+Value* other_factor(const Node& product, const Value* factor) {
+  if (product.operands[0] == factor) return product.operands[1];
+  return product.operands[1] == factor ? product.operands[0] : nullptr;
+}
+
+std::optional<Shifted> shifted(const Value* sum) {
+  if (const Node* node = call_of(sum, {"aten.add.Scalar"})) {
+    const std::optional<double> other = scalar_of(*node, "other");
+    if (!other || scalar_of(*node, "alpha") != 1.0) return std::nullopt;
+    return Shifted{node->operands[0], *other};
+  }
+  const Node* node = call_of(sum, {"aten.add.Tensor"});
+  if (node == nullptr || !is_plain_sum(*node)) return std::nullopt;
+  for (const size_t side : {size_t{1}, size_t{0}}) {
+    Value* kept = node->operands[1 - side];
+    const std::optional<double> scalar = uniform_value(node->operands[side]);
+    if (scalar && kept->type == sum->type) return Shifted{kept, *scalar};
+  }
+  return std::nullopt;
+}
+
+Value* squared(const Value* square) {
+  if (const Node* node = call_of(square, {"aten.pow.Tensor_Scalar"})) {
+    return scalar_of(*node, "exponent") == 2.0 ? node->operands[0] : nullptr;
+  }
+  const Node* node = call_of(square, {"aten.mul.Tensor"});
+  return node != nullptr && node->operands[0] == node->operands[1] ? node->operands[0] : nullptr;
+}
+
+bool is_over_last_dim(const Node& node) {
+  const ir::Shape* dims = std::get_if<ir::Shape>(&node.attribute("dim"));
+  if (dims == nullptr || dims->size() != 1) return false;
+  return (*dims)[0].is(-1) || (*dims)[0].is(static_cast<int64_t>(node.operands[0]->rank()) - 1);
+}
+
+Value* cast_from(const Value* cast, DType dtype) {
+  const Node* node = call_of(cast, {"aten._to_copy"});
+  return node != nullptr && node->operands[0]->dtype() == dtype ? node->operands[0] : nullptr;
+}
+
+}  // namespace ostinato::passes

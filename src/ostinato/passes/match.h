@@ -1,0 +1,41 @@
+#pragma once
+
+#include <initializer_list>
+#include <optional>
+#include <string_view>
+
+#include "ostinato/ir/graph.h"
+
+/// What the fusing passes ask of values. Each answers with null or nullopt for "no".
+namespace ostinato::passes {
+
+/// The call that makes the value, if it is of one of these operators.
+const ir::Node* call_of(const ir::Value* value, std::initializer_list<std::string_view> operators);
+
+/// The same, if nothing but one operand of one call reads the value either.
+const ir::Node* only_call_of(const ir::Value* value,
+                             std::initializer_list<std::string_view> operators);
+
+/// Whether the call is `a + b` of two tensors, neither of them scaled.
+bool is_plain_sum(const ir::Node& node);
+
+/// The other factor of a product of two tensors, one of which is `factor`.
+ir::Value* other_factor(const ir::Node& product, const ir::Value* factor);
+
+/// `value + scalar`, as `aten.add.Scalar` or with a uniform constant.
+struct Shifted {
+  ir::Value* value;
+  double scalar;
+};
+std::optional<Shifted> shifted(const ir::Value* sum);
+
+/// What is squared: by `aten.pow.Tensor_Scalar` or as a product with itself.
+ir::Value* squared(const ir::Value* square);
+
+/// Whether the call's attribute `dim` names the last dim, and no other.
+bool is_over_last_dim(const ir::Node& node);
+
+/// A cast's operand, if it has that dtype.
+ir::Value* cast_from(const ir::Value* cast, DType dtype);
+
+}  // namespace ostinato::passes

@@ -1,0 +1,36 @@
+#include "passes/rewritten.h"
+
+namespace ostinato::passes {
+namespace {
+
+std::string fused(const std::string& statements) {
+  return rewritten(fuse_add_rms_norm,
+                   "input %0 \"a\" : float32(s0, 8)\n"
+                   "input %1 \"b\" : float32(s0, 8)\n"
+                   "input %2 \"c\" : float32(8)\n"
+                   "constant %3 \"w\" : float32(8)\n" +
+                       statements);
+}
+
+TEST(FuseAddRmsNorm, GivesTheSumToo) {
+  const std::string text = fused(
+      "%10 : float32(s0, 8) = aten.add.Tensor(%0, %1)\n"
+      "%11 : float32(s0, 8) = aten.relu(%10)\n"
+      "%12 : float32(s0, 8) = rms_norm(%10, %3) {eps=1e-06}\n"
+      "output \"y\" %12\noutput \"z\" %11\n");
+  EXPECT_NE(text.find("= add_rms_norm(%0, %1, %3) {eps=1e-06}"), std::string::npos) << text;
+  EXPECT_EQ(text.find("aten.add"), std::string::npos) << text;
+}
+
+TEST(FuseAddRmsNorm, KeepsSumsThatBroadcastOrScale) {
+  for (const char* sum : {"aten.add.Tensor(%0, %2)", "aten.add.Tensor(%0, %1) {alpha=2}"}) {
+    const std::string text = fused("%10 : float32(s0, 8) = " + std::string(sum) +
+                                   "\n"
+                                   "%12 : float32(s0, 8) = rms_norm(%10, %3) {eps=1e-06}\n"
+                                   "output \"y\" %12\n");
+    EXPECT_NE(text.find("aten.add"), std::string::npos) << text;
+  }
+}
+
+}  // namespace
+}  // namespace ostinato::passes
