@@ -31,10 +31,17 @@ const T& get(const Node& node, std::string_view name) {
        "attribute '{}' is of another kind: {}", name, to_string(value));
 }
 
-/// Whatever a row's rule lets through, sizes are not negative and their product fits in 64 bits.
+/// Whatever a row's rule lets through, sizes are not negative, and strides in bytes fit in 64 bits,
+/// of empty values too.
 void check_sizes(const OpRow& op, const ValueType& type) {
+  int64_t stride = static_cast<int64_t>(size_of(type.dtype));
   for (const Dim& dim : type.shape) {
-    if (!dim.is_constant() || dim.value() >= 0) continue;
+    if (!dim.is_constant()) continue;
+    if (dim.value() > 0 && __builtin_mul_overflow(stride, dim.value(), &stride)) {
+      fail(ErrorCode::invalid_argument, fmt::format("ops/{}", op.name), "Check the shapes.",
+           "expected sizes whose product fits in 64 bits, got {}", to_string(type.shape));
+    }
+    if (dim.value() >= 0) continue;
     fail(ErrorCode::invalid_argument, fmt::format("ops/{}", op.name), "Check the shapes.",
          "expected sizes of at least zero, got {}", to_string(type.shape));
   }

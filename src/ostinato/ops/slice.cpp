@@ -106,10 +106,19 @@ std::optional<Layout> select_layout(const Node& node, size_t, const Layout& oper
                      wrap_position(node, node.dim("index"), operand.sizes[dim]).value());
 }
 
+/// Throws `invalid_argument` for more results than a call may have.
+void require_pieces(const Node& node, int64_t count) {
+  constexpr int64_t kMaxPieces = 1 << 16;
+  if (count <= kMaxPieces) return;
+  reject(node, "Use larger pieces, or aten.select.int.", "expected at most {} pieces, got {}",
+         kMaxPieces, count);
+}
+
 std::vector<ValueType> infer_unbind(const Node& node) {
   ValueType type = node.operands[0]->type;
   const size_t dim = sliced_dim(node, type.shape.size());
   const int64_t count = type.shape[dim].value();
+  require_pieces(node, count);
   type.shape.erase(type.shape.begin() + static_cast<ptrdiff_t>(dim));
   return std::vector<ValueType>(static_cast<size_t>(count), type);
 }
@@ -144,6 +153,7 @@ std::vector<ValueType> infer_split(const Node& node) {
   if (size < 0 || (size == 0 && total > 0)) {
     reject(node, "Give the size of the pieces.", "expected a size of at least 1, got {}", size);
   }
+  if (size > 0) require_pieces(node, total / size);
   std::vector<ValueType> pieces;
   int64_t start = 0;
   do {  // a dim of size zero makes one empty piece

@@ -203,7 +203,8 @@ std::vector<ValueType> infer_diagonal(const Node& node) {
     reject(node, "Name two dims.", "expected two different dims, got {} of {}", dim1,
            to_string(from));
   }
-  const int64_t offset = node.integer("offset");
+  const int64_t offset =
+      std::max(node.integer("offset"), -std::numeric_limits<int64_t>::max());  // has an opposite
   const Dim rows = from[dim1] - Dim(std::max<int64_t>(-offset, 0));
   const Dim columns = from[dim2] - Dim(std::max<int64_t>(offset, 0));
   Shape shape;
@@ -249,7 +250,8 @@ std::optional<Layout> unfold_layout(const Node& node, size_t result, const Layou
   const size_t dim = wrapped(node, "dimension", operand.rank());
   Layout layout{result_sizes(node, result), operand.strides, operand.offset};
   layout.strides.push_back(operand.strides[dim]);
-  layout.strides[dim] *= node.integer("step");
+  // The stride of one window alone is never used, and its step may be any number.
+  if (layout.sizes[dim] > 1) layout.strides[dim] *= node.integer("step");
   return layout;
 }
 

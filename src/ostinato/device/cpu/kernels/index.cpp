@@ -74,7 +74,8 @@ class SlabWalk {
         const void* index = args.inputs[slabs_.operands[k]];
         int64_t position = readers_[k].read(at(index, cursor.offset(k)));
         if (slabs_.from_end && position < 0) position += slabs_.dim_sizes[k];
-        within = within && position >= 0 && position < slabs_.dim_sizes[k];
+        within = position >= 0 && position < slabs_.dim_sizes[k];
+        if (!within) break;
         offset += position * slabs_.dim_strides[k];
       }
       if (within) {

@@ -13,7 +13,9 @@ void copy_run(const View& to, int64_t to_offset, int64_t to_stride, const View& 
               int64_t from_offset, int64_t from_stride, int64_t count) {
   if (to.dtype() == from.dtype()) {
     dispatch(to.dtype(), [&](auto tag) {
-      using T = typename decltype(tag)::type;
+      using Element = typename decltype(tag)::type;
+      // Memory that a call with an index out of range left as it was may hold no bool.
+      using T = std::conditional_t<std::is_same_v<Element, bool>, uint8_t, Element>;
       copy_strided(static_cast<T*>(to.data()) + to_offset, to_stride,
                    static_cast<const T*>(from.data()) + from_offset, from_stride, count);
     });

@@ -73,7 +73,9 @@ void add(const View& to, int64_t to_offset, const View& from, int64_t from_offse
   } else if (to.dtype() == DType::boolean) {
     to.set_integer(to_offset, to.get_integer(to_offset) | from.get_integer(from_offset));
   } else {
-    to.set_integer(to_offset, to.get_integer(to_offset) + from.get_integer(from_offset));
+    const auto sum = static_cast<uint64_t>(to.get_integer(to_offset)) +
+                     static_cast<uint64_t>(from.get_integer(from_offset));
+    to.set_integer(to_offset, static_cast<int64_t>(sum));  // wraps
   }
 }
 

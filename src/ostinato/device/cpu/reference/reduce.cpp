@@ -198,13 +198,15 @@ void histogram(const Call& call) {
   const std::vector<float> values = x.to_floats();
   const auto [min, max] = histogram_range(call, values);
   std::vector<float> counts(static_cast<size_t>(y.numel()), 0);
-  if (!std::isfinite(min) || !std::isfinite(max)) {
+  if (!std::isfinite(min) || !std::isfinite(max) || min == max) {
     call.fault->store(&call.node, std::memory_order_relaxed);
     return y.from_floats(counts);
   }
   for (const float value : values) {
     if (!(value >= min && value <= max)) continue;
-    const float place = (value - min) / (max - min) * static_cast<float>(counts.size());
+    // In double: the difference of two floats may be no float.
+    const double place =
+        (double{value} - min) / (double{max} - min) * static_cast<double>(counts.size());
     ++counts[std::min(static_cast<size_t>(place), counts.size() - 1)];
   }
   y.from_floats(counts);
