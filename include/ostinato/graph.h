@@ -129,13 +129,11 @@ struct OSTINATO_API Attribute {
  private:
   template <typename T>
   static Value convert(T v) {
-    if constexpr (std::same_as<T, bool> || std::is_null_pointer_v<T>) {
-      return v;
-    } else if constexpr (std::integral<T>) {
+    if constexpr (std::integral<T> && !std::same_as<T, bool>) {
       return Size(v);
     } else if constexpr (std::floating_point<T>) {
       return static_cast<double>(v);
-    } else if constexpr (std::convertible_to<T, std::string_view>) {
+    } else if constexpr (std::convertible_to<T, std::string_view> && !std::is_null_pointer_v<T>) {
       return std::string(std::string_view(v));
     } else {
       return v;
@@ -174,13 +172,13 @@ class OSTINATO_API GraphBuilder {
 
   /// Names are unique among the inputs, the constants, the states and the outputs, each kind for
   /// itself; the second of a name throws `invalid_argument`.
-  Value input(std::string name, DType dtype, std::vector<Size> shape);
+  Value input(std::string name, DType dtype, const std::vector<Size>& shape);
   /// The graph shares the tensor's storage, which must not be written to any more. Constants of up
   /// to 64 elements that have no name are printed with their elements.
   Value constant(Tensor data, std::string name = "");
   /// A buffer that lives between calls, zero at first, that operators such as `cache_update`
   /// overwrite.
-  Value state(std::string name, DType dtype, std::vector<Size> shape);
+  Value state(std::string name, DType dtype, const std::vector<Size>& shape);
 
   /// Appends a call and returns its first result.
   /// @param op core ATen's name with its overload and without `.default` (`aten.add.Tensor`), or
@@ -190,10 +188,10 @@ class OSTINATO_API GraphBuilder {
   ///   the operator does not take.
   /// @param attributes the schema's defaults stand in for those not given. Throws
   ///   `invalid_argument` for an unknown one and for one of the wrong kind.
-  Value call(std::string_view op, std::vector<Value> operands,
+  Value call(std::string_view op, const std::vector<Value>& operands,
              const std::vector<Attribute>& attributes = {});
   /// The same with all results, of operators such as `aten.split.Tensor`.
-  std::vector<Value> call_all(std::string_view op, std::vector<Value> operands,
+  std::vector<Value> call_all(std::string_view op, const std::vector<Value>& operands,
                               const std::vector<Attribute>& attributes = {});
 
   void output(std::string name, const Value& value);

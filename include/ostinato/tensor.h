@@ -54,9 +54,9 @@ class OSTINATO_API Tensor {
   /// int32_t, uint8_t and bool, and gives the dtype. Throws `invalid_argument` unless there are as
   /// many elements as the shape has.
   template <typename T>
-  static Tensor of(std::vector<int64_t> shape, std::span<const T> elements);
+  static Tensor of(const std::vector<int64_t>& shape, std::span<const T> elements);
   template <typename T>
-  static Tensor of(std::vector<int64_t> shape, std::initializer_list<T> elements);
+  static Tensor of(const std::vector<int64_t>& shape, std::initializer_list<T> elements);
 
   /// Somebody else's memory, which `owner` keeps alive (a mapped file, a torch tensor); with a null
   /// owner the caller does. Throws `invalid_argument` for a negative size, for no memory where the
@@ -136,13 +136,13 @@ constexpr DType Tensor::element_type() {
 }
 
 template <typename T>
-Tensor Tensor::of(std::vector<int64_t> shape, std::span<const T> elements) {
-  return copy(element_type<T>(), std::move(shape), elements.data(), elements.size());
+Tensor Tensor::of(const std::vector<int64_t>& shape, std::span<const T> elements) {
+  return copy(element_type<T>(), shape, elements.data(), elements.size());
 }
 
 template <typename T>
-Tensor Tensor::of(std::vector<int64_t> shape, std::initializer_list<T> elements) {
-  return copy(element_type<T>(), std::move(shape), elements.begin(), elements.size());
+Tensor Tensor::of(const std::vector<int64_t>& shape, std::initializer_list<T> elements) {
+  return copy(element_type<T>(), shape, elements.begin(), elements.size());
 }
 
 }  // namespace ostinato

@@ -100,13 +100,13 @@ GraphBuilder::Impl& GraphBuilder::impl() {
        "expected a builder, got one that has built its graph or was moved from");
 }
 
-Value GraphBuilder::input(std::string name, DType dtype, std::vector<Size> shape) {
+Value GraphBuilder::input(std::string name, DType dtype, const std::vector<Size>& shape) {
   ir::Graph& graph = impl().graph;
   refuse_second("input", name, has_name(graph.inputs(), name));
   return impl_->wrap(graph.add_input(std::move(name), checked_type(dtype, shape)));
 }
 
-Value GraphBuilder::state(std::string name, DType dtype, std::vector<Size> shape) {
+Value GraphBuilder::state(std::string name, DType dtype, const std::vector<Size>& shape) {
   ir::Graph& graph = impl().graph;
   refuse_second("state", name, has_name(graph.states(), name));
   return impl_->wrap(graph.add_state(std::move(name), checked_type(dtype, shape)));
@@ -122,12 +122,12 @@ Value GraphBuilder::constant(Tensor data, std::string name) {
   return impl_->wrap(ir::Builder(graph, ops::table()).constant(std::move(data), std::move(name)));
 }
 
-Value GraphBuilder::call(std::string_view op, std::vector<Value> operands,
+Value GraphBuilder::call(std::string_view op, const std::vector<Value>& operands,
                          const std::vector<Attribute>& attributes) {
   return impl().wrap(impl_->call(op, operands, attributes)->results.at(0));
 }
 
-std::vector<Value> GraphBuilder::call_all(std::string_view op, std::vector<Value> operands,
+std::vector<Value> GraphBuilder::call_all(std::string_view op, const std::vector<Value>& operands,
                                           const std::vector<Attribute>& attributes) {
   std::vector<Value> results;
   for (ir::Value* result : impl().call(op, operands, attributes)->results) {

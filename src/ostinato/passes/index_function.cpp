@@ -23,7 +23,7 @@ std::optional<Affine> constant_function(double value, size_t rank) {
   return Affine{Dim(static_cast<int64_t>(value)), Steps(rank)};
 }
 
-Affine operator*(Dim factor, Affine f) {
+Affine operator*(const Dim& factor, Affine f) {
   f.constant = f.constant * factor;
   for (Dim& step : f.steps) step = step * factor;
   return f;

@@ -175,7 +175,7 @@ Generator::Generator(importer::Model model, device::Device& device, ProgramOptio
     : model_(std::move(model)),
       device_(device),
       program_options_(std::move(program_options)),
-      context_options_(context_options) {
+      context_options_(std::move(context_options)) {
   if (!model_.generates()) {
     fail(ErrorCode::unsupported, kStage,
          "Use `ostinato run`, or give a causal language model such as Qwen3.",
