@@ -2,13 +2,12 @@
 
 import math
 import operator
-from dataclasses import dataclass
 
 import torch
 from torch.fx import Node
 
-from ostinato import _engine
 from ostinato.pipeline import Number, Pipeline, RunStep, TorchStep
+from ostinato.plan import RunnerPlan
 from ostinato.sizes import UnknownSizeError, dim_of, hint_of, memory_order, shape_of
 
 
@@ -38,16 +37,6 @@ def bare_symbol(size) -> str | None:
     if isinstance(size, torch.SymInt) and size.node.expr.is_Symbol:
         return size.node.expr.name
     return None
-
-
-@dataclass
-class _Port:
-    """What a level's runner takes and gives, in the order in which calls have it."""
-
-    runner: _engine.Runner
-    arguments: list[Node | str]
-    outputs: dict[tuple[Node, bool], int]  # indices of the graph's outputs
-    results: list[Node]
 
 
 class _Assembly:
@@ -113,12 +102,13 @@ class _Assembly:
             (self._output(0, value, in_memory_order=False), placeholders.index(target))
             for target, value in self.imported.writes
         ]
-        runner = self._runner(0, placeholders)
+        plan = self._plan(0, placeholders)
         for node in outputs:
-            self._give(runner, 0, node, placeholders)
+            self._give(plan, 0, node, placeholders)
         for output, argument in writes:
-            runner.write_back(output, argument)
-        return runner
+            plan.add("write_back", output, argument)
+        self.imported.plan = plan
+        return plan.runner(self.imported.options.runner_options())
 
     # Several runners, with PyTorch between them.
 
@@ -159,9 +149,10 @@ class _Assembly:
             if (name := bare_symbol(size))
         }
         arguments += sorted(self._symbols(index) - known)
-        runner = self._runner(index, arguments)
+        plan = self._plan(index, arguments)
         for node in wanted:
-            self._give(runner, index, node, arguments)
+            self._give(plan, index, node, arguments)
+        runner = plan.runner(self.imported.options.runner_options())
         return RunStep(runner, arguments, wanted)
 
     def _symbols(self, index: int) -> set[str]:
@@ -178,25 +169,24 @@ class _Assembly:
 
     # Both.
 
-    def _runner(self, index: int, arguments: list) -> _engine.Runner:
+    def _plan(self, index: int, arguments: list) -> RunnerPlan:
         level = self.levels[index]
-        runner = _engine.Runner(level.graph, self.imported.options.runner_options())
+        plan = RunnerPlan(level.graph)
         for argument in arguments:
             if isinstance(argument, str):
-                runner.take_symbol(argument)
+                plan.add("take_symbol", argument)
             elif argument in level.arguments:
                 value, order = level.arguments[argument]
                 if order is None:
-                    runner.take_number(value)
-                elif argument in self.imported.static:
-                    runner.take_constant(value, order)
+                    plan.add("take_number", value.name)
                 else:
-                    runner.take_input(value, order)
+                    static = argument in self.imported.static
+                    plan.add("take_constant" if static else "take_input", value.name, order)
             elif name := bare_symbol(argument.meta["val"]):
-                runner.take_symbol(name)
+                plan.add("take_symbol", name)
             else:
-                runner.take_unused()
-        return runner
+                plan.add("take_unused")
+        return plan
 
     def _add_outputs(self, index: int, nodes: list) -> list:
         """Makes outputs of what the nodes' memory belongs to."""
@@ -242,28 +232,29 @@ class _Assembly:
             base = above[0]
         return base if _is_dense(base.meta["val"]) or base in level.arguments else node
 
-    def _give(self, runner, index: int, node, arguments: list):
+    def _give(self, plan: RunnerPlan, index: int, node, arguments: list):
         """Describes the next result of a runner."""
         if node is None:
-            return runner.give_none()
+            return plan.add("give_none")
         if not isinstance(node, Node):
-            return runner.give_dim(node)
+            return plan.add("give_dim", node)
         tensor = node.meta["val"]
         if not isinstance(tensor, torch.Tensor):
-            return runner.give_dim(dim_of(tensor))
+            return plan.add("give_dim", dim_of(tensor))
         if node.op == "placeholder":
-            return runner.give_argument(arguments.index(node))
+            return plan.add("give_argument", arguments.index(node))
         base = self._base(index, node)
         sizes, strides = shape_of(tensor.shape), shape_of(tensor.stride())
         offset = dim_of(tensor.storage_offset() - base.meta["val"].storage_offset())
         if base in self.levels[index].arguments:
-            return runner.give_view_of_argument(arguments.index(base), sizes, strides, offset)
+            argument = arguments.index(base)
+            return plan.add("give_view_of_argument", argument, sizes, strides, offset)
         output = self._output(index, base, in_memory_order=True)
         hints = [hint_of(size) for size in tensor.shape]
         plain = [hint_of(stride) for stride in tensor.stride()] == _row_major(hints)
         if base is node and (plain or not _is_dense(tensor)):
-            return runner.give_output(output)
-        return runner.give_view_of_output(output, sizes, strides, offset)
+            return plan.add("give_output", output)
+        return plan.add("give_view_of_output", output, sizes, strides, offset)
 
 
 def assemble(imported):

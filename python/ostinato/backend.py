@@ -32,25 +32,41 @@ def decompositions() -> dict:
     }
 
 
-def _import(gm: GraphModule, static: set[int], options: Options):
+def _import(gm: GraphModule, static: set[int], options: Options, on_import=None):
     start = time.perf_counter()
     if options.post_grad_custom_pre_pass is not None:
         options.post_grad_custom_pre_pass(gm, None, options)
     if options.post_grad_custom_post_pass is not None:
         options.post_grad_custom_post_pass(gm, None, options)
     gm.graph.eliminate_dead_code()
-    compiled = Importer(gm, static, options).run()
+    importer = Importer(gm, static, options)
+    compiled = importer.run()
+    if on_import is not None:
+        on_import(importer, compiled)
     log.info(
         "imported %d nodes in %.0f ms", len(gm.graph.nodes), 1e3 * (time.perf_counter() - start)
     )
     return compiled
 
 
-def _compile_inference(gm: GraphModule, example_inputs, options: Options, constants: bool):
+def _compile_inference(gm: GraphModule, example_inputs, options: Options, given, on_import):
+    count, uncounted = given
     context = TracingContext.try_get()
     metadata = context.fw_metadata if context is not None else None
-    static = set(metadata.static_input_indices) if metadata is not None and constants else set()
-    return _import(gm, static, options)
+    static = set(metadata.static_input_indices) if metadata is not None else set()
+    if uncounted and not options.frozen_parameter:
+        same = count == len(example_inputs)  # AOTAutograd merges what shares memory
+        static = static - uncounted if same else set()
+    return _import(gm, static, options, on_import)
+
+
+def _uncounted(example_inputs) -> tuple[int, set[int]]:
+    """How many inputs there are, and which do not count the writes to them.
+
+    Those are parameters made in inference mode: a change of them would not be noticed.
+    """
+    tensors = [(i, item) for i, item in enumerate(example_inputs) if isinstance(item, torch.Tensor)]
+    return len(example_inputs), {i for i, tensor in tensors if tensor.is_inference()}
 
 
 def _unused_compiler(gm: GraphModule, example_inputs):
@@ -59,24 +75,33 @@ def _unused_compiler(gm: GraphModule, example_inputs):
 
 def ostinato(gm: GraphModule, example_inputs, *, mode=None, options=None):
     """Compiles Dynamo's graph; `options` are described in docs/torch-backend.md."""
-    chosen = make_options(options)
     if mode not in (None, "default"):
         raise ValueError(f"expected no mode, got '{mode}': use options instead")
+    return compile_dynamo_graph(gm, example_inputs, make_options(options))
+
+
+def compile_dynamo_graph(
+    gm: GraphModule,
+    example_inputs,
+    chosen: Options,
+    custom_decompositions: dict | None = None,
+    on_import=None,
+):
+    """The callable for Dynamo's graph; `on_import` gets the importer and what it made."""
     tensors = [item for item in example_inputs if isinstance(item, torch.Tensor)]
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
         report("BACKWARD", "", strict=chosen.strict)
         return gm.forward
-    # Parameters made in inference mode do not count the writes to them, so that a change would not
-    # be noticed.
-    constants = chosen.frozen_parameter or not any(tensor.is_inference() for tensor in tensors)
     hold_module_floats(gm)
     if chosen.pattern_fusion_pass:
         keep_whole(gm)
-    compiler = functools.partial(_compile_inference, options=chosen, constants=constants)
+    compiler = functools.partial(
+        _compile_inference, options=chosen, given=_uncounted(example_inputs), on_import=on_import
+    )
     return aot_autograd(
         fw_compiler=_unused_compiler,
         inference_compiler=compiler,
-        decompositions=decompositions(),
+        decompositions={**decompositions(), **(custom_decompositions or {})},
         keep_inference_input_mutations=True,
     )(gm, example_inputs)
 

@@ -18,6 +18,7 @@ REMEDIES = {
     "OPERATOR_MISSING": "It runs in PyTorch between two captured graphs; report it, or replace it.",
     "GRAPH_BREAK": "Compile with fullgraph=True to see the reason, and move that line out.",
     "CAPTURE_FAILED": "That call runs in PyTorch; the next one of that shape tries again.",
+    "CACHE_MISS": "It is compiled anew and stored again where that is possible.",
     "OPTION_UNUSABLE": "Leave the option out on this device.",
 }
 

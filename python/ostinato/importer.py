@@ -16,6 +16,7 @@ from ostinato import _engine
 from ostinato.assembly import assemble
 from ostinato.diagnostics import report, source_of
 from ostinato.options import Options
+from ostinato.plan import RunnerPlan
 from ostinato.sizes import UnknownSizeError, dim_of, memory_order, shape_of
 from ostinato.whole import NAMESPACE
 
@@ -84,6 +85,7 @@ class Importer:
         self.outside: dict[Node, int] = {}  # what PyTorch computes, and after which level
         self.reported: set[str] = set()  # an operator is one record in a graph
         self.names: dict[Any, list[str]] = {}
+        self.plan: RunnerPlan | None = None  # where one runner does it all
 
     def run(self):
         """The callable: a Runner where one does it all, else a Pipeline."""

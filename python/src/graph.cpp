@@ -4,10 +4,12 @@
 #include <nanobind/stl/map.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <map>
 
 #include "ostinato/base/error.h"
@@ -105,6 +107,38 @@ ir::Shape shape_of(nb::handle values) {
   ir::Shape shape;
   for (nb::handle value : values) shape.push_back(dim_of(value));
   return shape;
+}
+
+GraphBuilder GraphBuilder::parse(const std::string& text, const std::vector<Stored>& stored) {
+  ir::Graph graph = ir::parse(text, ops::table());
+  for (const auto& [name, dtype, sizes, elements] : stored) {
+    const auto& constants = graph.constants();
+    const auto found = std::find_if(constants.begin(), constants.end(),
+                                    [&](const Value* constant) { return constant->name == name; });
+    const ir::ValueType type{dtype_of(dtype), ir::Shape(sizes.begin(), sizes.end())};
+    Tensor data = Tensor::empty(type.dtype, sizes);
+    if (found == constants.end() || (*found)->type != type || elements.size() != data.bytes()) {
+      fail(ErrorCode::corrupt, kStage, "Compile anew.",
+           "expected the graph to have a constant '{}' of {} in {} bytes", name,
+           ir::to_string(type), elements.size());
+    }
+    std::memcpy(data.data(), elements.c_str(), elements.size());
+    (*found)->data = std::move(data);
+  }
+  return GraphBuilder(std::move(graph));
+}
+
+std::string GraphBuilder::text() const { return ir::print(graph_); }
+
+std::vector<GraphBuilder::Stored> GraphBuilder::stored() const {
+  std::vector<Stored> result;
+  for (const auto& [name, constant] : ir::external_constants(graph_)) {
+    const Tensor& data = constant->data;
+    if (!data.defined()) continue;
+    result.emplace_back(name, std::string(name_of(data.dtype())), data.shape(),
+                        nb::bytes(data.data(), data.bytes()));
+  }
+  return result;
 }
 
 Value* GraphBuilder::add_input(std::string name, const std::string& dtype, nb::handle shape) {
@@ -227,6 +261,12 @@ std::vector<Value*> GraphBuilder::call(const std::string& name, nb::dict argumen
   return node->results;
 }
 
+std::vector<std::string> GraphBuilder::output_names() const {
+  std::vector<std::string> names;
+  for (const ir::Output& output : graph_.outputs()) names.push_back(output.name);
+  return names;
+}
+
 size_t GraphBuilder::add_output(Value* value) {
   graph_.add_output(fmt::format("output.{}", graph_.outputs().size()), value);
   return graph_.outputs().size() - 1;
@@ -238,6 +278,9 @@ void bind_dim(nb::module_& module) {
   nb::class_<Dim>(module, "Dim", "A size: an integer, or an expression over named symbols.")
       .def(nb::init<int64_t>(), nb::arg("value"))
       .def_static("symbol", &Dim::symbol, nb::arg("name"), "The size of that name.")
+      .def_static(
+          "parse", [](const std::string& text) { return Dim::parse(text); }, nb::arg("text"),
+          "Reads what repr gives.")
       .def(nb::self + nb::self)
       .def(nb::self - nb::self)
       .def(nb::self * nb::self)
@@ -269,6 +312,8 @@ void bind_graph(nb::module_& module) {
           "dtype", [](const Value& value) { return std::string(name_of(value.dtype())); },
           "The name of its element type.")
       .def_prop_ro(
+          "name", [](const Value& value) { return value.name; }, "Unique among its kind.")
+      .def_prop_ro(
           "shape", [](const Value& value) { return value.shape(); }, "Its sizes, each a Dim.");
   nb::class_<GraphBuilder>(module, "Graph", "A graph in the making.")
       .def(nb::init<std::string>(), nb::arg("name"))
@@ -288,7 +333,12 @@ void bind_graph(nb::module_& module) {
       .def_prop_ro(
           "node_count", [](const GraphBuilder& builder) { return builder.graph().nodes().size(); },
           "How many calls it has.")
-      .def("__str__", [](const GraphBuilder& builder) { return ir::print(builder.graph()); });
+      .def_static("parse", &GraphBuilder::parse, nb::arg("text"), nb::arg("stored"),
+                  "The graph of a text, and of the constants whose elements are not in it.")
+      .def_prop_ro("stored", &GraphBuilder::stored,
+                   "The constants whose elements are not in the text: name, dtype, sizes, bytes.")
+      .def_prop_ro("output_names", &GraphBuilder::output_names, "The outputs, in their order.")
+      .def("__str__", &GraphBuilder::text);
   module.def(
       "has_op",
       [](const std::string& name) {

@@ -4,6 +4,7 @@
 
 #include <optional>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "ostinato/ir/graph.h"
@@ -18,6 +19,16 @@ ir::Shape shape_of(nanobind::handle values);
 class GraphBuilder {
  public:
   explicit GraphBuilder(std::string name) { graph_.name = std::move(name); }
+  explicit GraphBuilder(ir::Graph graph) : graph_(std::move(graph)) {}
+
+  /// A constant's name, dtype, sizes and elements.
+  using Stored = std::tuple<std::string, std::string, std::vector<int64_t>, nanobind::bytes>;
+
+  /// Reads what `text` and `stored` give; other constants stay without data. Throws `corrupt`.
+  static GraphBuilder parse(const std::string& text, const std::vector<Stored>& stored);
+  std::string text() const;
+  /// The constants whose elements are not in the text.
+  std::vector<Stored> stored() const;
 
   ir::Value* add_input(std::string name, const std::string& dtype, nanobind::handle shape);
   ir::Value* add_constant(std::string name, const std::string& dtype, nanobind::handle shape);
@@ -32,6 +43,7 @@ class GraphBuilder {
 
   /// The index of the new output.
   size_t add_output(ir::Value* value);
+  std::vector<std::string> output_names() const;
 
   const ir::Graph& graph() const { return graph_; }
 

@@ -4,6 +4,7 @@
 #include <nanobind/stl/vector.h>
 
 #include "graph.h"
+#include "model.h"
 #include "ostinato/device/device.h"
 #include "ostinato/error.h"
 #include "ostinato/passes/pipeline.h"
@@ -57,6 +58,7 @@ NB_MODULE(_engine, module) {
 
   python::bind_graph(module);
   python::bind_runner(module);
+  python::bind_model(module);
   module.def("use_tensors_of", &python::use_tensors_of, nb::arg("type"), nb::arg("tell_written"),
              "Names the tensor type, and the function to call with tensors that were written.");
   module.def(

@@ -40,13 +40,12 @@ nb::tuple tuple_of(const ir::Shape& shape, const ir::Bindings& bindings) {
   return nb::tuple(items);
 }
 
-template <typename T>
-size_t index_of(const std::vector<T*>& values, const ir::Value* value) {
+size_t index_of(const std::vector<ir::Value*>& values, const std::string& name) {
   const auto found = std::find_if(values.begin(), values.end(),
-                                  [&](const T* candidate) { return candidate->id == value->id; });
+                                  [&](const ir::Value* value) { return value->name == name; });
   if (found == values.end()) {
     fail(ErrorCode::invalid_argument, kStage, "Describe the values of the runner's own graph.",
-         "'{}' is not of this graph", value->name);
+         "'{}' is not of this graph", name);
   }
   return static_cast<size_t>(found - values.begin());
 }
@@ -112,17 +111,17 @@ Runner::Runner(const GraphBuilder& builder, RunnerOptions options)
 
 Runner::~Runner() = default;
 
-void Runner::take_input(const ir::Value* input, std::vector<size_t> order) {
+void Runner::take_input(const std::string& input, std::vector<size_t> order) {
   const size_t index = index_of(graph_.inputs(), input);
   arguments_.push_back({Kind::input, index, graph_.inputs()[index]->type, std::move(order)});
 }
 
-void Runner::take_constant(const ir::Value* constant, std::vector<size_t> order) {
+void Runner::take_constant(const std::string& constant, std::vector<size_t> order) {
   const size_t index = index_of(graph_.constants(), constant);
   arguments_.push_back({Kind::constant, index, graph_.constants()[index]->type, std::move(order)});
 }
 
-void Runner::take_number(const ir::Value* input) {
+void Runner::take_number(const std::string& input) {
   const size_t index = index_of(graph_.inputs(), input);
   arguments_.push_back({Kind::number, index, graph_.inputs()[index]->type, {}});
 }
@@ -223,6 +222,12 @@ void Runner::read_constants(PyObject* arguments) {
     slot.staged.resize(arguments_.size());
     slot.inputs.resize(1);
     read_tensor(slot, argument, i, object);
+    std::reverse(slot.next_sizes.begin(), slot.next_sizes.end());
+    if (const auto sizes = to_integers(argument.type.shape); slot.next_sizes != sizes) {
+      fail(ErrorCode::invalid_argument, kStage, "Compile again for such a parameter.",
+           "expected ({}) in memory order for the parameter '{}', got ({})", fmt::join(sizes, ", "),
+           graph_.constants()[argument.index]->name, fmt::join(slot.next_sizes, ", "));
+    }
     Constant constant{view_of(object).data, version_of(object), slot.staged[i]};
     if (!constant.tensor.defined()) {
       constant.tensor = Tensor::borrow(slot.inputs[0], argument.type.dtype,

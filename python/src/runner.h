@@ -41,12 +41,12 @@ class Runner {
 
   /// A tensor whose dims lie in memory in this order; the graph's input has that shape. A tensor
   /// that lies otherwise is copied at each call.
-  void take_input(const ir::Value* input, std::vector<size_t> order);
+  void take_input(const std::string& input, std::vector<size_t> order);
   /// A tensor that stays the same over many calls. Unless parameters are frozen each call checks
   /// that it does, and makes the program anew when it does not.
-  void take_constant(const ir::Value* constant, std::vector<size_t> order);
-  void take_number(const ir::Value* input);  ///< a float64 of rank 0, for an input of float32
-  void take_symbol(std::string name);        ///< an int: the value of a symbol
+  void take_constant(const std::string& constant, std::vector<size_t> order);
+  void take_number(const std::string& input);  ///< a float64 of rank 0, for an input of float32
+  void take_symbol(std::string name);          ///< an int: the value of a symbol
   void take_unused();
 
   void give_output(size_t output);

@@ -69,7 +69,11 @@ Model Model::load(const std::filesystem::path& folder, const ModelOptions& optio
   model.folder_ = folder;
   model.options_ = options;
   model.config_ = std::make_shared<const Json>(read_json_object(path));
-  model.read_config(path.string());
+  const std::optional<Checkpoint> checkpoint = model.read_config(path.string());
+  model.weights_ =
+      checkpoint ? load_weights(*checkpoint, model.match_, model.parameters_, model.dtype_,
+                                options.progress)
+                 : random_weights(model.parameters_, model.dtype_, options.seed, options.progress);
   return model;
 }
 
@@ -82,22 +86,35 @@ Model Model::from_config(Json config, const std::string& source, const ModelOpti
   model.options_ = options;
   model.config_ = std::make_shared<const Json>(std::move(config));
   model.read_config(source);
+  model.weights_ = random_weights(model.parameters_, model.dtype_, options.seed, options.progress);
   return model;
 }
 
-void Model::read_config(std::string_view source) {
-  Fields config(*config_, std::string(source));
+Model Model::from_names(Json config, const std::string& source, DType dtype,
+                        const std::vector<std::string>& tensors) {
+  Model model;
+  model.options_.dtype = dtype;
+  model.weight_source_ = WeightSource::pretrained;
+  model.config_ = std::make_shared<const Json>(std::move(config));
+  model.read_config(source, &tensors);
+  return model;
+}
+
+std::optional<Checkpoint> Model::read_config(const std::string& source,
+                                             const std::vector<std::string>* tensors) {
+  Fields config(*config_, source);
   family_ = &read_family(config, source);
   architecture_ = read_architecture(config, *family_, source);
   ignore_common_fields(config);
   const std::optional<DType> config_dtype = read_dtype(config);
 
-  const bool pretrained = options_.weights == WeightSource::pretrained;
-  std::optional<Checkpoint> checkpoint;
   std::optional<CheckpointNames> names;
-  if (pretrained) {
+  std::optional<Checkpoint> checkpoint;
+  if (tensors != nullptr) {
+    names.emplace(*tensors, *family_, architecture_, source);
+  } else if (options_.weights == WeightSource::pretrained) {
     checkpoint = Checkpoint::open(folder_);
-    names.emplace(*checkpoint, *family_, architecture_);
+    names.emplace(checkpoint->names(), *family_, architecture_, folder_.string());
     if (!checkpoint->is_random()) weight_source_ = WeightSource::pretrained;
   }
   const auto has_module = [&](std::string_view module) {
@@ -115,10 +132,9 @@ void Model::read_config(std::string_view source) {
     fail(ErrorCode::invalid_argument, kStage, "Use float32, bfloat16 or float16.",
          "expected a floating dtype for the weights, got {}", ostinato::name_of(dtype_));
   }
-  const std::vector<Parameter> parameters = parameters_of(*model_, dtype_);
-  weights_ = pretrained ? load_weights(*checkpoint, *names, *family_, parameters, model_->tied(),
-                                       dtype_, options_.progress)
-                        : random_weights(parameters, dtype_, options_.seed, options_.progress);
+  parameters_ = parameters_of(*model_, dtype_);
+  if (names) match_ = match_weights(*names, *family_, parameters_, model_->tied());
+  return checkpoint;
 }
 
 int64_t Model::parameter_count() const {
@@ -134,6 +150,7 @@ int64_t Model::context_length() const {
 }
 
 void Model::attach(ir::Graph& graph) const {
+  if (weights_.empty()) return;
   for (ir::Value* constant : graph.constants()) {
     if (!constant->data.defined()) constant->data = weights_.at(constant->name);
   }

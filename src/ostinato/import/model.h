@@ -41,6 +41,12 @@ class Model {
   /// @param source stands for the file's path in errors
   static Model from_config(Json config, const std::string& source, const ModelOptions& options);
 
+  /// The same for weights that lie elsewhere, as those of a live PyTorch model: graphs come with
+  /// constants that have no data.
+  /// @param tensors the names of all tensors there, in any form that checkpoints have
+  static Model from_names(Json config, const std::string& source, DType dtype,
+                          const std::vector<std::string>& tensors);
+
   const std::filesystem::path& folder() const { return folder_; }  ///< empty without one
   std::string_view family() const { return family_->model_type; }
   const std::string& architecture() const { return architecture_; }
@@ -52,6 +58,9 @@ class Model {
 
   int64_t parameter_count() const;  ///< elements; tied weights count once
   const Weights& weights() const { return weights_; }
+  const std::vector<Parameter>& parameters() const { return parameters_; }
+  /// Which tensors the parameters are; empty for random weights.
+  const WeightMatch& match() const { return match_; }
 
   /// Names of what the logits mean; empty where the model is no classifier.
   std::vector<std::string> labels() const { return model_->labels(); }
@@ -96,7 +105,9 @@ class Model {
  private:
   Model() = default;
 
-  void read_config(std::string_view source);
+  /// Returns the folder's weights, opened, unless they are random or `tensors` names them.
+  std::optional<Checkpoint> read_config(const std::string& source,
+                                        const std::vector<std::string>* tensors = nullptr);
   void attach(ir::Graph& graph) const;
 
   std::filesystem::path folder_;
@@ -108,7 +119,9 @@ class Model {
   DType dtype_ = DType::float32;
   std::shared_ptr<const Architecture> model_;
   GenerationConfig generation_;
-  Weights weights_;
+  std::vector<Parameter> parameters_;
+  WeightMatch match_;
+  Weights weights_;  ///< empty where they lie elsewhere
 };
 
 }  // namespace ostinato::importer

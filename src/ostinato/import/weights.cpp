@@ -185,18 +185,17 @@ void refuse_extra(const CheckpointNames& names, const Family& family,
 
 }  // namespace
 
-CheckpointNames::CheckpointNames(const Checkpoint& checkpoint, const Family& family,
-                                 std::string_view architecture) {
+CheckpointNames::CheckpointNames(const std::vector<std::string>& tensors, const Family& family,
+                                 std::string_view architecture, std::string_view source) {
   const std::string base = fmt::format("{}.", family.base_prefix);
   const bool is_base = architecture == family.base_class;
   prefix_ = is_base ? "" : base;
-  const std::vector<std::string> stored = checkpoint.names();
-  const bool has_prefix = std::any_of(stored.begin(), stored.end(), [&](const std::string& name) {
+  const bool has_prefix = std::any_of(tensors.begin(), tensors.end(), [&](const std::string& name) {
     return name.starts_with(base);
   });
   strips_ = is_base && has_prefix;
   const bool adds = !is_base && !has_prefix;
-  for (const std::string& name : stored) {
+  for (const std::string& name : tensors) {
     std::string parameter = renamed(name, "LayerNorm.gamma", "LayerNorm.weight");
     parameter = renamed(parameter, "LayerNorm.beta", "LayerNorm.bias");
     for (const auto& [from, to] : family.renames) parameter = renamed(parameter, from, to);
@@ -206,8 +205,7 @@ CheckpointNames::CheckpointNames(const Checkpoint& checkpoint, const Family& fam
     const auto [it, inserted] = names_.emplace(parameter, name);
     if (!inserted) {
       fail(ErrorCode::corrupt, kStage, "Take the weights from the model's source.",
-           "{}: tensors {} and {} are the same weight", checkpoint.file_of(name).name(),
-           quote(it->second), quote(name));
+           "{}: tensors {} and {} are the same weight", source, quote(it->second), quote(name));
     }
     head_.emplace(parameter, strips_ && !of_base);
   }
@@ -242,14 +240,12 @@ int64_t checked_numel(const Parameter& parameter) {
   return count;
 }
 
-Weights load_weights(const Checkpoint& checkpoint, const CheckpointNames& names,
-                     const Family& family, const std::vector<Parameter>& parameters,
-                     const std::vector<std::pair<std::string, std::string>>& tied, DType dtype,
-                     const Progress& progress) {
+WeightMatch match_weights(const CheckpointNames& names, const Family& family,
+                          const std::vector<Parameter>& parameters,
+                          const std::vector<std::pair<std::string, std::string>>& tied) {
+  WeightMatch match;
   std::set<std::string, std::less<>> used;
-  std::vector<std::pair<std::string, std::string>> equal;  // tensors that must be the same
   std::vector<std::string> missing;
-  std::vector<Load> loads;
   for (const Parameter& parameter : parameters) {
     std::string_view name = names.find(parameter.name);
     for (const auto& [other, parameter_name] : tied) {
@@ -259,15 +255,12 @@ Weights load_weights(const Checkpoint& checkpoint, const CheckpointNames& names,
       if (name.empty()) {
         name = twin;
       } else {
-        equal.emplace_back(twin, name);
+        match.tied.emplace_back(twin, name);
       }
     }
     used.insert(parameter.name);
-    if (name.empty()) {
-      missing.push_back(parameter.name);
-    } else {
-      loads.push_back(begin_load(checkpoint, parameter, name));
-    }
+    if (name.empty()) missing.push_back(parameter.name);
+    match.names.emplace_back(name);
   }
   if (!missing.empty()) {
     fail(ErrorCode::not_found, kStage,
@@ -276,7 +269,17 @@ Weights load_weights(const Checkpoint& checkpoint, const CheckpointNames& names,
          "the weights lack {}", listed(missing));
   }
   refuse_extra(names, family, used);
-  for (const auto& [twin, name] : equal) {
+  return match;
+}
+
+Weights load_weights(const Checkpoint& checkpoint, const WeightMatch& match,
+                     const std::vector<Parameter>& parameters, DType dtype,
+                     const Progress& progress) {
+  std::vector<Load> loads;
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    loads.push_back(begin_load(checkpoint, parameters[i], match.names[i]));
+  }
+  for (const auto& [twin, name] : match.tied) {
     const Tensor a = checkpoint.get(twin), b = checkpoint.get(name);
     if (a.dtype() == b.dtype() && a.shape() == b.shape() &&
         std::memcmp(a.data(), b.data(), a.bytes()) == 0) {

@@ -22,8 +22,9 @@ using Weights = std::map<std::string, Tensor, std::less<>>;
 class CheckpointNames {
  public:
   /// Throws `corrupt` where two tensors come to the same name.
-  CheckpointNames(const Checkpoint& checkpoint, const Family& family,
-                  std::string_view architecture);
+  /// @param source where the tensors are, for errors
+  CheckpointNames(const std::vector<std::string>& tensors, const Family& family,
+                  std::string_view architecture, std::string_view source);
 
   /// The checkpoint's name of a parameter; empty when it has none.
   std::string_view find(std::string_view parameter) const;
@@ -44,15 +45,27 @@ class CheckpointNames {
   std::map<std::string, bool, std::less<>> head_;
 };
 
+/// Which tensors a model's parameters are.
+struct WeightMatch {
+  std::vector<std::string> names;  ///< of each parameter
+  /// Tensors that are one parameter under two names, and so must be equal.
+  std::vector<std::pair<std::string, std::string>> tied;
+};
+
+/// Finds each parameter's tensor. Every parameter must have one, and every tensor belong to a
+/// parameter; tensors that may be spare are those the family calls harmless. Throws `not_found` or
+/// `invalid_argument`.
+/// @param tied a parameter's other name and its name: both tensors may be there, and either may be
+///   missing
+WeightMatch match_weights(const CheckpointNames& names, const Family& family,
+                          const std::vector<Parameter>& parameters,
+                          const std::vector<std::pair<std::string, std::string>>& tied);
+
 /// Reads the parameters in that dtype: in place and without a copy where the file has it. Every
-/// tensor must be there, have the parameter's shape, be finite, and belong to a parameter; tensors
-/// that may be spare are those the family calls harmless. Throws `not_found`, `corrupt` or
-/// `invalid_argument` naming file and tensor.
-/// @param tied a parameter's other name and its name: both may be in the checkpoint when they are
-///   equal, and either may be missing
-Weights load_weights(const Checkpoint& checkpoint, const CheckpointNames& names,
-                     const Family& family, const std::vector<Parameter>& parameters,
-                     const std::vector<std::pair<std::string, std::string>>& tied, DType dtype,
+/// tensor must have the parameter's shape and be finite, and tied ones be equal. Throws `corrupt`
+/// or `invalid_argument` naming file and tensor.
+Weights load_weights(const Checkpoint& checkpoint, const WeightMatch& match,
+                     const std::vector<Parameter>& parameters, DType dtype,
                      const Progress& progress = {});
 
 /// Weights as transformers would initialise them. Same seed, same weights, whatever the number of
