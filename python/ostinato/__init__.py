@@ -10,13 +10,14 @@ from ostinato._engine import Error, __version__
 
 # What needs PyTorch is imported when it is asked for.
 _LAZY = {
+    "compile": "ostinato.native",
     "compile_fx": "ostinato.backend",
     "CompileError": "ostinato.diagnostics",
     "Record": "ostinato.diagnostics",
     "records": "ostinato.diagnostics",
 }
 
-__all__ = ["CompileError", "Error", "Record", "__version__", "compile_fx", "records"]
+__all__ = ["CompileError", "Error", "Record", "__version__", "compile", "compile_fx", "records"]
 
 
 def __getattr__(name):

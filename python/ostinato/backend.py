@@ -10,6 +10,7 @@ from torch._dynamo.backends.common import aot_autograd
 from torch._guards import TracingContext
 from torch.fx import GraphModule
 
+import ostinato.tensors  # noqa: F401
 from ostinato import _engine
 from ostinato.diagnostics import report
 from ostinato.importer import Importer, operator_name
@@ -18,8 +19,6 @@ from ostinato.options import Options, make_options
 from ostinato.whole import keep_whole
 
 log = logging.getLogger("ostinato")
-
-_engine.use_tensors_of(torch.Tensor, torch.autograd.graph.increment_version)
 
 
 @functools.cache

@@ -253,8 +253,10 @@ def _spec_data(spec: pytree.TreeSpec) -> str:
 
 
 def _is_generated(code) -> bool:
-    """Whether it follows from a class: what `dataclass` writes."""
-    return "__create_fn__" in getattr(code, "co_qualname", "")
+    """Whether it follows from a class, as what `dataclass` writes, or from Python's version."""
+    return "__create_fn__" in getattr(code, "co_qualname", "") or code.co_filename.startswith(
+        "<frozen "
+    )
 
 
 def sources_of(code: list, methods: dict) -> dict[str, str]:
