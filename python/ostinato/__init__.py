@@ -10,6 +10,7 @@ from ostinato._engine import Error, __version__
 
 # What needs PyTorch is imported when it is asked for.
 _LAZY = {
+    "bench": "ostinato.benchmark",
     "compile": "ostinato.native",
     "compile_fx": "ostinato.backend",
     "CompileError": "ostinato.diagnostics",
@@ -17,12 +18,28 @@ _LAZY = {
     "records": "ostinato.diagnostics",
 }
 
-__all__ = ["CompileError", "Error", "Record", "__version__", "compile", "compile_fx", "records"]
+__all__ = [
+    "CompileError",
+    "Error",
+    "Record",
+    "__version__",
+    "bench",
+    "compile",
+    "compile_fx",
+    "records",
+]
 
 
 def __getattr__(name):
     if name in _LAZY:
-        return getattr(import_module(_LAZY[name]), name)
+        try:
+            return getattr(import_module(_LAZY[name]), name)
+        except ModuleNotFoundError as error:
+            if error.name != "torch":
+                raise
+            raise ImportError(
+                f"ostinato.{name} needs PyTorch. Install PyTorch 2.10 or later."
+            ) from error
     raise AttributeError(f"module 'ostinato' has no attribute '{name}'")
 
 

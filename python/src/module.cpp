@@ -3,6 +3,7 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include "bind_bench.h"
 #include "graph.h"
 #include "model.h"
 #include "ostinato/device/device.h"
@@ -59,6 +60,7 @@ NB_MODULE(_engine, module) {
   python::bind_graph(module);
   python::bind_runner(module);
   python::bind_model(module);
+  python::bind_bench(module);
   module.def("use_tensors_of", &python::use_tensors_of, nb::arg("type"), nb::arg("tell_written"),
              "Names the tensor type, and the function to call with tensors that were written.");
   module.def(

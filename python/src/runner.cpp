@@ -50,6 +50,12 @@ size_t index_of(const std::vector<ir::Value*>& values, const std::string& name) 
   return static_cast<size_t>(found - values.begin());
 }
 
+/// Never destroyed: PyTorch drops compiled functions when it likes.
+std::vector<const Runner*>& living() {
+  static auto* const runners = new std::vector<const Runner*>;
+  return *runners;
+}
+
 }  // namespace
 
 struct Runner::Slot {
@@ -107,9 +113,20 @@ class Runner::Lease {
 Runner::Runner(const GraphBuilder& builder, RunnerOptions options)
     : graph_(builder.graph().specialise({})), options_(std::move(options)) {
   if (options_.threads == 0) options_.threads = default_threads();
+  living().push_back(this);
 }
 
-Runner::~Runner() = default;
+Runner::~Runner() { std::erase(living(), this); }
+
+const std::vector<const Runner*>& Runner::all() { return living(); }
+
+std::vector<const runtime::Executable*> Runner::executables() const {
+  std::vector<const runtime::Executable*> result;
+  for (const auto& slot : idle_) {
+    if (slot->executable != nullptr) result.push_back(slot->executable);
+  }
+  return result;
+}
 
 void Runner::take_input(const std::string& input, std::vector<size_t> order) {
   const size_t index = index_of(graph_.inputs(), input);

@@ -38,6 +38,8 @@ class Runner {
  public:
   Runner(const GraphBuilder& builder, RunnerOptions options);
   ~Runner();
+  Runner(const Runner&) = delete;
+  Runner& operator=(const Runner&) = delete;
 
   /// A tensor whose dims lie in memory in this order; the graph's input has that shape. A tensor
   /// that lies otherwise is copied at each call.
@@ -65,6 +67,13 @@ class Runner {
   nanobind::list operator()(nanobind::list arguments);
 
   RunnerStatistics statistics() const { return statistics_; }
+  int threads() const { return options_.threads; }
+  /// What it runs; null before the first call.
+  const runtime::Program* program() const { return program_.get(); }
+  /// What its contexts, while no call has them, ran last.
+  std::vector<const runtime::Executable*> executables() const;
+  /// All of this process, for the bench. Under the GIL, as making and dropping them is.
+  static const std::vector<const Runner*>& all();
   /// The text of the graph as it runs; empty before the first call.
   std::string program_text() const;
 

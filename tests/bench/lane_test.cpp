@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "ostinato/bench/side_by_side.h"
 #include "support/expect_error.h"
 #include "support/temporary_folder.h"
 

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "ostinato/base/error.h"
+#include "ostinato/bench/fallbacks.h"
 #include "ostinato/passes/pipeline.h"
 #include "ostinato/runtime/evaluate.h"
 #include "ostinato/runtime/generate.h"
@@ -113,15 +114,8 @@ runtime::Executable& Lane::prepare(runtime::Context& context, const ir::Bindings
 Json Lane::describe(const runtime::Context& context, const runtime::Executable& executable) const {
   const runtime::Program& program = context.program();
   const device::Device& device = program.device();
-  Json fallbacks = Json::array();
-  for (const plan::Step& step : executable.plan().steps) {
-    if (spec_.kind.mode == Mode::reference || !device.falls_back(*step.node->op)) continue;
-    fallbacks.push_back(
-        {{"node", fmt::format("%{} = {}", step.node->results[0]->id, step.node->op->name)},
-         {"reason", fmt::format("{} has no fast kernel for {}: the reference kernel runs",
-                                device.name(), step.node->op->name)},
-         {"remedy", "Keep the operator off large tensors, or add a kernel: see CONTRIBUTING.md."}});
-  }
+  Json fallbacks =
+      spec_.kind.mode == Mode::reference ? Json::array() : fallbacks_of(executable.plan(), device);
   Json result = {{"device", device.name()},
                  {"dtype", ostinato::name_of(source_.dtype())},
                  {"mode", name_of(executable.is_captured() ? Mode::graph : program.options().mode)},
@@ -249,15 +243,6 @@ Json Lane::judge(const std::vector<int64_t>& prompt, const std::vector<int64_t>&
 Json Lane::perplexity(const std::vector<int64_t>& ids) {
   const double value = bench::perplexity(read(ids), ids);
   return {{"perplexity", std::isfinite(value) ? Json(value) : Json(nullptr)}};
-}
-
-void require_as_asked(std::string_view lane, const Json& asked, const Json& done) {
-  for (const auto& [key, value] : asked.items()) {
-    if (done.at(key) == value) continue;
-    fail(ErrorCode::internal, "bench/lane", "Report this as a defect.",
-         "expected the lane {} to run with the {} {}, got {}", lane, key, value.dump(),
-         done.at(key).dump());
-  }
 }
 
 }  // namespace ostinato::bench

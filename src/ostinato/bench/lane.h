@@ -25,6 +25,9 @@ inline constexpr std::string_view kEager = "eager";
 inline constexpr std::string_view kGraph = "graph";
 inline constexpr std::string_view kEagerOptimised = "eager-optimised";
 inline constexpr std::string_view kGraphUnfused = "graph-unfused";
+// Of the Python package only, where golden is PyTorch's too.
+inline constexpr std::string_view kTorch = "torch";
+inline constexpr std::string_view kInductor = "inductor";
 
 /// `golden`, `eager` and `graph`; and the two that make 2×2 of the latter, for which of the gain is
 /// the passes' and which the replay's.
@@ -102,9 +105,5 @@ class Lane {
   runtime::Executable* executable_ = nullptr;
   std::vector<void*> input_pointers_, output_pointers_;
 };
-
-/// Throws `internal` naming lane, key and both values where what a lane did is not what it was
-/// asked for.
-void require_as_asked(std::string_view lane, const Json& asked, const Json& done);
 
 }  // namespace ostinato::bench

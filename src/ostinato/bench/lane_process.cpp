@@ -155,8 +155,8 @@ Json LaneProcess::first_call(const NamedTensors& inputs) {
   return ask({{"do", "first_call"}}, inputs).json;
 }
 
-Json LaneProcess::warm_up(int64_t iterations) {
-  return ask({{"do", "warm_up"}, {"iterations", iterations}}).json;
+void LaneProcess::warm_up(int64_t iterations) {
+  ask({{"do", "warm_up"}, {"iterations", iterations}});
 }
 
 Json LaneProcess::time(int64_t iterations, double budget_ms) {

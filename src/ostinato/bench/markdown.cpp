@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
-#include <array>
+#include <algorithm>
+#include <vector>
 
 #include "ostinato/bench/lane.h"
 #include "ostinato/bench/report.h"
@@ -117,12 +118,16 @@ class Writer {
   }
 
   void first_call(std::string_view title, const Json& lanes) {
-    static constexpr std::array kPhases = {"import", "passes", "plan", "pack", "capture", "run"};
-    line("\n| {}, ms | all | {} |", title, fmt::join(kPhases, " | "));
-    line("|---|---|---|---|---|---|---|---|");
-    each(lanes, [this](const std::string& name, const Json& lane) {
+    std::vector<const char*> names = {"import", "passes", "plan", "pack", "capture", "run"};
+    const bool traces = std::any_of(lanes.begin(), lanes.end(), [](const Json& lane) {
+      return lane["phases_ms"].contains("trace");
+    });
+    if (traces) names.insert(names.begin() + 1, "trace");
+    line("\n| {}, ms | all | {} |", title, fmt::join(names, " | "));
+    line("|---|---|{}", fmt::join(std::vector<std::string>(names.size(), "---|"), ""));
+    each(lanes, [&](const std::string& name, const Json& lane) {
       std::string phases;
-      for (const char* phase : kPhases) {
+      for (const char* phase : names) {
         phases += fmt::format(" {:.1f} |", lane["phases_ms"][phase].get<double>());
       }
       line("| {} | {:.1f} |{}", name, lane["first_call_ms"].get<double>(), phases);
@@ -133,11 +138,12 @@ class Writer {
     line("\n| memory, MB | peak RSS | peak anonymous | packed weights | planned arena |");
     line("|---|---|---|---|---|");
     each(lanes, [this](const std::string& name, const Json& lane) {
-      line("| {} | {:.1f} | {:.1f} | {:.1f} | {} |", name, megabytes(lane["peak_rss_bytes"]),
-           megabytes(lane["peak_anonymous_bytes"]), megabytes(lane["packed_weight_bytes"]),
-           lane.contains("planned_arena_bytes")
-               ? fmt::format("{:.1f}", megabytes(lane["planned_arena_bytes"]))
-               : "plans none");
+      const auto part = [&lane](const char* key, const char* otherwise) {
+        return lane.contains(key) ? fmt::format("{:.1f}", megabytes(lane[key])) : otherwise;
+      };
+      line("| {} | {:.1f} | {:.1f} | {} | {} |", name, megabytes(lane["peak_rss_bytes"]),
+           megabytes(lane["peak_anonymous_bytes"]), part("packed_weight_bytes", "not told"),
+           part("planned_arena_bytes", "plans none"));
     });
     each(lanes, [this](const std::string& name, const Json& lane) {
       for (const Json& fallback : lane["fallbacks"]) {
