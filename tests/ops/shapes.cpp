@@ -39,6 +39,14 @@ TEST_F(Concat, RejectsWhatDoesNotFit) {
   expect_rejected("aten.tril", {input({2})}, {}, "at least 2 dims");
 }
 
+// Strides are counted in bytes, of empty values too.
+TEST_F(Calls, RefuseSizesBeyond64Bits) {
+  const int64_t half = int64_t{1} << 60;  // in int64, 2^63 bytes
+  for (const Shape& size : {Shape{half}, Shape{half, 0}, Shape{half, 16, s0}}) {
+    expect_rejected("aten.full", {}, {{"size", size}, {"fill_value", 1}}, "fits in 64 bits");
+  }
+}
+
 TEST_F(Indexing, PlacesTheIndexShape) {
   Value* self = input({4, s0, 6, 7});
   const auto i = [this](Shape shape) { return input(std::move(shape), DType::int64); };
