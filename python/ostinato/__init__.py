@@ -5,8 +5,15 @@ needs no PyTorch.
 """
 
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from ostinato._engine import Error, __version__
+
+if TYPE_CHECKING:
+    from ostinato.backend import compile_fx
+    from ostinato.benchmark import bench
+    from ostinato.diagnostics import CompileError, Record, records
+    from ostinato.native import compile
 
 # What needs PyTorch is imported when it is asked for.
 _LAZY = {

@@ -5,6 +5,7 @@ import logging
 import re
 import threading
 from dataclasses import asdict, dataclass
+from typing import Literal, overload
 
 from ostinato._engine import Error
 
@@ -54,6 +55,10 @@ _records: list[Record] = []
 _logged: set[tuple[str, str]] = set()
 
 
+@overload
+def records(as_json: Literal[False] = False) -> list[Record]: ...
+@overload
+def records(as_json: Literal[True]) -> str: ...
 def records(as_json: bool = False) -> list[Record] | str:
     """All records so far, oldest first; as JSON text where asked."""
     with _lock:

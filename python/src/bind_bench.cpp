@@ -185,7 +185,7 @@ void bind_bench(nb::module_& module) {
                           "Watches this process's anonymous memory while its block runs.")
       .def(nb::init<>())
       .def("__enter__", &MemoryWatch::enter)
-      .def("__exit__", &MemoryWatch::exit)
+      .def("__exit__", &MemoryWatch::exit, nb::sig("def __exit__(self, *args: object) -> None"))
       .def("memory", &MemoryWatch::memory, "The peaks so far: JSON text.");
 }
 

@@ -284,7 +284,7 @@ void bind_dim(nb::module_& module) {
       .def(nb::self + nb::self)
       .def(nb::self - nb::self)
       .def(nb::self * nb::self)
-      .def(nb::self == nb::self)
+      .def(nb::self == nb::self, nb::sig("def __eq__(self, other: object, /) -> bool"))
       .def("__hash__", [](const Dim& dim) { return std::hash<std::string>()(dim.str()); })
       .def("__floordiv__", [](const Dim& a, const Dim& b) { return floor_div(a, b); })
       .def("__mod__", [](const Dim& a, const Dim& b) { return mod(a, b); })
