@@ -23,7 +23,7 @@ for source in tests/fuzz/fuzz_*.cpp; do
   if [[ -d tests/fuzz/seeds/$name ]]; then corpus+=("tests/fuzz/seeds/$name"); fi
   echo "$name"
   "build/asan/tests/fuzz/$name" -seed=1 -max_total_time="$fuzz_seconds" -timeout=10 \
-    -rss_limit_mb=2048 -print_final_stats=1 "${corpus[@]}" 2>&1 | tail -n 4
+    -rss_limit_mb=2048 -artifact_prefix=build/asan/ -print_final_stats=1 "${corpus[@]}" 2>&1 | tail -n 4
 done
 
 build tsan --target "${threaded[@]}"
