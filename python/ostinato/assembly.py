@@ -8,7 +8,15 @@ from torch.fx import Node
 
 from ostinato.pipeline import Number, Pipeline, RunStep, TorchStep
 from ostinato.plan import RunnerPlan
-from ostinato.sizes import UnknownSizeError, dim_of, hint_of, memory_order, shape_of
+from ostinato.sizes import (
+    UnknownSizeError,
+    bare_symbol,
+    dim_of,
+    hint_of,
+    memory_order,
+    shape_of,
+    symbols_of,
+)
 
 
 def _storage(tensor: torch.Tensor) -> int:
@@ -20,23 +28,9 @@ def _row_major(sizes: list[int]) -> list[int]:
 
 
 def _is_dense(tensor: torch.Tensor) -> bool:
-    sizes, strides = map(hint_of, tensor.shape), map(hint_of, tensor.stride())
+    sizes, strides = list(map(hint_of, tensor.shape)), map(hint_of, tensor.stride())
     extent = 1 + sum((size - 1) * stride for size, stride in zip(sizes, strides, strict=True))
-    return tensor.numel() == 0 or hint_of(tensor.numel()) == extent
-
-
-def symbols_of(size) -> set[str]:
-    """The names of the symbols in a size."""
-    if not isinstance(size, torch.SymInt):
-        return set()
-    return {symbol.name for symbol in size.node.expr.free_symbols}
-
-
-def bare_symbol(size) -> str | None:
-    """The name, where a size is nothing but a symbol."""
-    if isinstance(size, torch.SymInt) and size.node.expr.is_Symbol:
-        return size.node.expr.name
-    return None
+    return math.prod(sizes) in (0, extent)
 
 
 class _Assembly:

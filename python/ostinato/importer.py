@@ -17,7 +17,14 @@ from ostinato.assembly import assemble
 from ostinato.diagnostics import report, source_of
 from ostinato.options import Options
 from ostinato.plan import RunnerPlan
-from ostinato.sizes import UnknownSizeError, dim_of, memory_order, shape_of
+from ostinato.sizes import (
+    UnknownSizeError,
+    dim_of,
+    fills_memory,
+    memory_order,
+    shape_of,
+    shares_memory,
+)
 from ostinato.whole import NAMESPACE
 
 # Calls that read sizes, not data.
@@ -206,6 +213,8 @@ class Importer:
         name = operator_name(node.target)
         if not _engine.has_op(name):
             raise _RefusedError("the engine does not have it")
+        if node.target is torch.ops.aten.as_strided.default:
+            self._stride_whole_memory(node)
         inputs = [n for n in node.all_input_nodes if tensors_in(n.meta.get("val"))]
         for tensor in tensors_in(node.meta["val"]):
             if tensor.device.type != self.options.device:
@@ -231,6 +240,29 @@ class Importer:
         while len(self.levels) <= index:
             self.levels.append(Level(_engine.Graph(f"graph.{len(self.levels)}")))
         return self.levels[index]
+
+    @staticmethod
+    def _stride_whole_memory(node: Node):
+        """Makes the operand the value whose memory it is a view of: that is what PyTorch strides,
+        where the engine strides the operand.
+        """
+        arguments = dict(zip(("self", "size", "stride", "storage_offset"), node.args, strict=False))
+        arguments |= node.kwargs
+        base = arguments["self"]
+        if arguments.get("storage_offset") is None:
+            arguments["storage_offset"] = base.meta["val"].storage_offset()
+        while not fills_memory(base.meta["val"]):
+            sources = [
+                source
+                for source in base.all_input_nodes
+                if isinstance(source.meta.get("val"), torch.Tensor)
+                and shares_memory(source.meta["val"], base.meta["val"])
+            ]
+            if not sources:
+                raise _RefusedError("its operand is a part of what lies in memory")
+            base = sources[0]
+        node.args = (base, *list(arguments.values())[1:])
+        node.kwargs = {}
 
     def _check(self, node: Node, results):
         """What the engine infers must be what PyTorch saw, wherever both are sure."""

@@ -7,7 +7,7 @@ from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
 
 from ostinato import _engine
-from ostinato.sizes import dim_of
+from ostinato.sizes import bare_symbol, dim_of
 
 
 @dataclass
@@ -51,8 +51,8 @@ class _Scope:
         self._learn(node.meta.get("val"), value)
 
     def _learn(self, seen, value):
-        if isinstance(seen, torch.SymInt) and seen.node.expr.is_Symbol:
-            self.symbols[seen.node.expr.name] = int(value)
+        if name := bare_symbol(seen):
+            self.symbols[name] = int(value)
         elif isinstance(seen, torch.Tensor) and isinstance(value, torch.Tensor):
             for expected, size in zip(seen.shape, value.shape, strict=True):
                 self._learn(expected, size)

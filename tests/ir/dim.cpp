@@ -13,7 +13,7 @@ namespace {
 
 constexpr int64_t kMax = std::numeric_limits<int64_t>::max();
 constexpr int64_t kMin = std::numeric_limits<int64_t>::min();
-const std::vector<std::string> kSymbols = {"a", "b", "s0", "batch_size"};
+const std::vector<std::string> kSymbols = {"a", "b", "s0", "batch_size", "_n"};
 
 /// An expression as the dims have it, and as plain arithmetic has it for one set of bindings.
 struct Pair {
@@ -30,7 +30,9 @@ int64_t python_floor_div(int64_t a, int64_t b) {
 class Expressions {
  public:
   explicit Expressions(uint32_t seed) : engine_(seed) {
-    for (const std::string& symbol : kSymbols) bindings_[symbol] = draw(1, 9);
+    for (const std::string& symbol : kSymbols) {
+      bindings_[symbol] = draw(symbol[0] == '_' ? -9 : 1, 9);
+    }
   }
 
   const Bindings& bindings() const { return bindings_; }
@@ -41,7 +43,7 @@ class Expressions {
         const int64_t value = draw(-4, 6);
         return {value, value};
       }
-      const std::string& name = kSymbols[static_cast<size_t>(draw(0, 3))];
+      const std::string& name = kSymbols[static_cast<size_t>(draw(0, 4))];
       return {Dim::symbol(name), bindings_.at(name)};
     }
     const Pair a = make(depth - 1), b = make(depth - 1);

@@ -27,10 +27,10 @@ Tensor floats(std::vector<int64_t> shape, float first = 0) {
 }
 
 // x (rows, 8) → softmax(x + x), x + x
-Graph two_outputs() {
+Graph two_outputs(const char* rows = "rows") {
   Graph graph;
   Builder build(graph, ops::table());
-  Value* x = graph.add_input("x", {DType::float32, {Dim::symbol("rows"), 8}});
+  Value* x = graph.add_input("x", {DType::float32, {Dim::symbol(rows), 8}});
   Value* sum = build("aten.add.Tensor", {x, x});
   graph.add_output("softmax", build("aten._softmax", {sum}, {{"dim", -1}}));
   graph.add_output("sum", sum);
@@ -89,6 +89,19 @@ TEST(Context, KeepsTheShapesUsedLast) {
   // 1 and 2 are captured; 3 evicts 2; 1 is a hit; 2 is captured again and evicts 3.
   EXPECT_EQ(context.counters().captures, 4u);
   EXPECT_EQ(context.counters().evictions, 2u);
+}
+
+TEST(Context, TakesAnEmptyDimOnlyWhereTheSymbolMayBeZero) {
+  Context context(program(two_outputs("rows"), Mode::graph));
+  EXPECT_THAT(
+      [&] {
+        context.prepare({{"rows", 0}});
+      },
+      testing::ThrowsMessage<Error>(
+          testing::HasSubstr("expected a size of at least 1 for rows, got 0")));
+  EXPECT_THROW(context.run({{floats({0, 8})}}), Error);
+  Context any(program(two_outputs("_rows"), Mode::graph));
+  EXPECT_THAT(any.run({{floats({0, 8})}})[0].shape(), testing::ElementsAre(0, 8));
 }
 
 TEST(Context, RefusesACaptureLimitOfZero) {

@@ -47,6 +47,8 @@ bool is_symbol_name(std::string_view name) {
   });
 }
 
+bool is_any_integer(std::string_view symbol) { return symbol[0] == '_'; }
+
 int64_t checked(bool overflow, int64_t value) {
   if (overflow) {
     fail(ErrorCode::invalid_argument, kStage, "Use smaller sizes.",
@@ -174,7 +176,7 @@ Dim Dim::substitute(const Bindings& bindings) const {
 
 std::optional<int64_t> Dim::lower_bound() const {
   const auto of_atom = [](const Atom& atom) -> std::optional<int64_t> {
-    if (atom.op == 0) return 1;
+    if (atom.op == 0) return is_any_integer(atom.text) ? std::nullopt : std::optional<int64_t>(1);
     const auto a = atom.arguments[0].lower_bound(), b = atom.arguments[1].lower_bound();
     switch (atom.op) {
       case '>': return a && b ? std::max(*a, *b) : (a ? a : b);

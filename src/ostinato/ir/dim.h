@@ -17,9 +17,9 @@ using Bindings = std::map<std::string, int64_t, std::less<>>;
 /// A size: an integer, or an expression over named symbols such as `2*s0+1`.
 ///
 /// Expressions are kept in one canonical form (a sum of integer multiples of products, sorted), so
-/// that equal polynomials compare equal. A symbol stands for a size of at least one. Arithmetic
-/// throws `invalid_argument` when an integer leaves 64 bits, a divisor is zero, or an expression
-/// outgrows what any model needs.
+/// that equal polynomials compare equal. A symbol stands for a size of at least one, one whose name
+/// begins with `_` for any integer. Arithmetic throws `invalid_argument` when an integer leaves 64
+/// bits, a divisor is zero, or an expression outgrows what any model needs.
 class Dim {
  public:
   Dim(int64_t value = 0) : constant_(value) {}
@@ -39,8 +39,8 @@ class Dim {
   /// The same expression with every bound symbol replaced by its integer.
   Dim substitute(const Bindings& bindings) const;
 
-  /// A value that the expression is never below, as far as its form shows (symbols are at least
-  /// one); nullopt when it shows none.
+  /// A value that the expression is never below, as far as its form shows; nullopt when it shows
+  /// none.
   std::optional<int64_t> lower_bound() const;
 
   /// Adds the names of the symbols in the expression, each once, to `names`.

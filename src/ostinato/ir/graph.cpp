@@ -432,7 +432,7 @@ Bindings bind_inputs(const Graph& graph, std::span<const std::vector<int64_t>> s
       std::vector<std::string> names;
       input->shape()[d].collect_symbols(names);
       if (names.size() == 1 && input->shape()[d] == Dim::symbol(names[0])) {
-        if (shapes[i][d] < 1) mismatch(input, shapes[i]);
+        if (shapes[i][d] < input->shape()[d].lower_bound().value_or(0)) mismatch(input, shapes[i]);
         bindings.emplace(names[0], shapes[i][d]);
       }
     }

@@ -13,6 +13,20 @@ namespace ostinato::runtime {
 using device::Address;
 using plan::Place;
 
+namespace {
+
+// What a graph's sizes were simplified by, so that other bindings would give wrong results.
+void require_sizes(const ir::Bindings& bindings) {
+  for (const auto& [name, value] : bindings) {
+    if (value >= ir::Dim::symbol(name).lower_bound().value_or(value)) continue;
+    fail(ErrorCode::invalid_argument, "runtime/context",
+         "Give no empty dims where sizes are symbolic.",
+         "expected a size of at least 1 for {}, got {}", name, value);
+  }
+}
+
+}  // namespace
+
 void Executable::operator()(const device::Bindings& bindings) {
   if (capture_ != nullptr) {
     capture_->replay(bindings);
@@ -74,6 +88,7 @@ Executable& Context::prepare(const ir::Bindings& bindings) {
     entries_.splice(entries_.begin(), entries_, found);
     return entries_.front().executable;
   }
+  require_sizes(bindings);
   entries_.push_front({std::move(key), make(bindings)});
   ++counters_.captures;
   if (entries_.size() > options_.capture_limit) {
