@@ -24,7 +24,8 @@ def hold_module_floats(gm: GraphModule):
             if item.target == "item" and isinstance(number, torch.SymFloat):
                 install_guard(argument.source.make_guard(GuardBuilder.CONSTANT_MATCH))
                 # AOTAutograd asks Dynamo to trace again for floats that disappeared, but for these.
-                TensorifyState.specialize(str(number.node.expr))
+                # `expr` would be the number where an operator has asked for it already.
+                TensorifyState.specialize(str(number.node._expr))
                 item.replace_all_uses_with(number.node.hint)
                 gm.graph.erase_node(item)
     gm.recompile()

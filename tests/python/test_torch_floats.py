@@ -62,3 +62,26 @@ def test_float_argument_is_an_input(dtype):
         x = torch.randn(5).to(dtype)
         torch.testing.assert_close(run(x, scale), function(x, scale))
     assert len(counting.graphs) == 1
+
+
+class Attention(torch.nn.Module):
+    """Its scale is asked for while Dynamo traces: there it is a number already."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = 0.3
+
+    def forward(self, x):
+        """Attention of x to itself."""
+        return torch.nn.functional.scaled_dot_product_attention(x, x, x, scale=self.scale)
+
+
+def test_float_that_tracing_asked_for():
+    """It is traced once too, and its change is noticed."""
+    module, counting = Attention(), Counting()
+    run = torch.compile(module, backend=counting, dynamic=True, fullgraph=True)
+    for scale, graphs in ((0.3, 1), (2.0, 2)):
+        module.scale = scale
+        x = torch.randn(1, 2, 4, 8)
+        torch.testing.assert_close(run(x), module(x))
+        assert len(counting.graphs) == graphs
