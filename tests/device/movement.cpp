@@ -94,6 +94,14 @@ TEST_P(MovementTest, Indexing) {
     expect_fast_equals_reference({"aten.slice_scatter",
                                   {x, Draw{dtype(), {6, 6, 5}, storage}},
                                   {{"dim", 2}, {"start", 2}, {"end", 16}, {"step", 3}}});
+    for (const auto& [step, length] : {std::pair<int64_t, int64_t>{8, 3}, {20, 2}, {21, 1}}) {
+      expect_fast_equals_reference({"aten.slice_scatter",
+                                    {x, Draw{dtype(), {6, 6, length}, storage}},
+                                    {{"dim", 2}, {"start", 0}, {"step", step}}});
+    }
+    expect_fast_equals_reference({"aten.slice_scatter",
+                                  {x, Draw{dtype(), {6, 6, 1}, storage}},
+                                  {{"dim", 2}, {"start", 3}, {"step", int64_t{1} << 62}}});
     expect_fast_equals_reference(
         {"aten.select_scatter", {x, Draw{dtype(), {6, 21}, storage}}, {{"dim", 1}, {"index", -2}}});
   }

@@ -176,8 +176,9 @@ void Assembly::add(std::optional<StridedCopy> copy, const Place& from, const Pla
 void Assembly::run(const Args& args, Worker worker) const {
   for (const Part& part : parts_) {
     const void* from = part.operand == kConstant ? &part.constant : args.inputs[part.operand];
-    part.copy.run(at(from, part.from_offset), at(args.outputs[part.output], part.to_offset),
-                  worker);
+    const void* source = at(from, part.from_offset);
+    void* target = at(args.outputs[part.output], part.to_offset);
+    if (source != target) part.copy.run(source, target, worker);  // the same: written over
   }
 }
 

@@ -278,7 +278,9 @@ class ElementKernel final : public Kernel {
   }
 
   void run(const Args& args, Worker worker) const override {
-    if (whole_) whole_->run(args.inputs[0], args.outputs[0], worker);
+    if (whole_ && args.inputs[0] != args.outputs[0]) {
+      whole_->run(args.inputs[0], args.outputs[0], worker);
+    }
     const Range range = part_of(loops_.count(), worker);
     const void* index = args.inputs[1];
     ElementCursor cursor(loops_, range.begin);
@@ -368,21 +370,27 @@ std::unique_ptr<Kernel> make_slice_scatter(const device::Request& request) {
   const size_t dim = slice.dim;
   const Strides from = byte_strides(self), to = byte_strides(y);
   const int64_t start = slice.start.value(), length = src.sizes()[dim], size = y.sizes()[dim];
-  const int64_t end = std::min(size, start + length * slice.step);
+  const int64_t step = length > 1 ? slice.step : 1;
+  const int64_t end = std::min(size, start + length * step);
   auto assembly = std::make_unique<Assembly>(request);
-  const auto keep = [&](int64_t first, int64_t stop, int64_t step) {
+  const auto keep = [&](int64_t first, int64_t stop, int64_t stride) {
     std::vector<int64_t> sizes = y.sizes();
-    sizes[dim] = (std::max<int64_t>(stop - first, 0) + step - 1) / step;
+    sizes[dim] = (std::max<int64_t>(stop - first, 0) + stride - 1) / stride;
     Strides from_steps = from, to_steps = to;
-    from_steps[dim] *= step;
-    to_steps[dim] *= step;
+    from_steps[dim] *= stride;
+    to_steps[dim] *= stride;
     assembly->copy({0, first * from[dim], from_steps}, {0, first * to[dim], to_steps}, sizes);
   };
   keep(0, start, 1);
-  for (int64_t i = 1; i < slice.step; ++i) keep(start + i, end, slice.step);
+  // What lies between the written: by gap or by place in a gap, whichever makes fewer copies.
+  if (length < step) {
+    for (int64_t at = start; at < end; at += step) keep(at + 1, std::min(at + step, end), 1);
+  } else {
+    for (int64_t i = 1; i < step; ++i) keep(start + i, end, step);
+  }
   keep(end, size, 1);
   Strides to_steps = to;
-  to_steps[dim] *= slice.step;
+  to_steps[dim] *= step;
   assembly->copy({1, 0, byte_strides(src)}, {0, start * to[dim], to_steps}, src.sizes());
   return Assembly::finish(std::move(assembly));
 }
