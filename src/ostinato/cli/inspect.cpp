@@ -100,7 +100,8 @@ void run(const Flags& flags) {
   Json report = Json::object();
   if (flags.passes) report["passes"] = pass_report(program);
   if (flags.memory || flags.kernels) {
-    const plan::Plan plan = program.plan(bindings_of(program, flags.batch_size, sequence));
+    const plan::Plan plan =
+        program.plan(bindings_of(program, flags.batch_size, sequence), program.options().threads);
     if (flags.memory) report["memory"] = memory_report(plan);
     if (flags.kernels) report["kernels"] = kernel_report(plan);
   }

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <map>
 #include <set>
 
@@ -24,14 +25,16 @@ class Checker {
       written.push_back(&step.scratch);
       for (const Place* place : written) write(*place);
       for (const Place& place : step.inputs) {
-        for (const Place* target : written) check_apart(place, *target);
+        for (const Place* target : written) {
+          if (!is_in_place(step, place, *target)) check_apart(place, *target);
+        }
       }
       for (const Place* place : written) {
         if (place->kind == Place::Kind::arena) read(*place);  // still whole after all writes
       }
     }
     for (size_t i = 0; i < outputs_.size(); ++i) {
-      if (!outputs_[i]) reject("output {} is never written", i);
+      if (!outputs_[i] && !plan_.in_input.at(i)) reject("output {} is never written", i);
     }
   }
 
@@ -62,7 +65,11 @@ class Checker {
   }
 
   void write(const Place& place) {
-    if (place.kind == Place::Kind::input || place.kind == Place::Kind::constant) {
+    const bool donated =
+        place.kind == Place::Kind::input &&
+        std::any_of(plan_.donations.begin(), plan_.donations.end(),
+                    [&](const Donation& donation) { return donation.input == place.index; });
+    if ((place.kind == Place::Kind::input && !donated) || place.kind == Place::Kind::constant) {
       reject("it writes to an input or a constant");
     }
     if (place.kind == Place::Kind::output) outputs_.at(place.index) = true;
@@ -88,11 +95,23 @@ class Checker {
     owners_[begin] = {end, place.index};
   }
 
+  /// Whether a call that works element by element, or overwrites parts of an operand, writes just
+  /// where it reads.
+  static bool is_in_place(const Step& step, const Place& from, const Place& to) {
+    const ir::OpTraits& traits = step.node->op->traits;
+    const bool may =
+        traits.elementwise || (is_update(*step.node->op) && &from == step.inputs.data());
+    return may && &to == step.outputs.data() && from.index == to.index &&
+           from.offset == to.offset && from.bytes == to.bytes;
+  }
+
   void check_apart(const Place& a, const Place& b) const {
     if (a.kind != Place::Kind::arena || b.kind != Place::Kind::arena) return;
     const Buffer& x = plan_.buffers.at(a.index);
     const Buffer& y = plan_.buffers.at(b.index);
     if (x.bytes == 0 || y.bytes == 0) return;
+    const bool apart = a.offset + a.bytes <= b.offset || b.offset + b.bytes <= a.offset;
+    if (a.index == b.index && apart) return;  // slices of one
     if (x.offset < y.offset + y.bytes && y.offset < x.offset + x.bytes) {
       reject("buffer {} is written over buffer {}, which it reads", b.index, a.index);
     }

@@ -6,6 +6,7 @@
 #include "ostinato/base/error.h"
 #include "ostinato/ir/builder.h"
 #include "ostinato/ops/ops.h"
+#include "ostinato/plan/storage.h"
 
 namespace ostinato::plan {
 
@@ -16,18 +17,14 @@ using ir::Layout;
 using ir::Node;
 using ir::Value;
 
-/// A value's storage and how it lies in it; the layout's offset counts from the storage's start.
-struct Located {
-  Place place;
-  Layout layout;
-};
-
 class Planner {
  public:
   Planner(Graph graph, device::Device& device, device::PackedWeights& packed,
           const Options& options)
       : device_(device), packed_(packed), options_(options) {
     plan_.graph = std::move(graph);
+    plan_.donations = options_.donations;
+    if (options_.cat_in_place) slices_ = cat_slices(plan_.graph);
   }
 
   Plan run() {
@@ -38,6 +35,7 @@ class Planner {
     double done = 0;
     for (auto it = nodes.begin(); it != nodes.end(); ++it) {
       lower(**it);
+      storages_.pass(**it);
       if (options_.progress) options_.progress("preparing kernels", ++done / total);
     }
     place_outputs();
@@ -52,7 +50,7 @@ class Planner {
       for (size_t i = 0; i < values.size(); ++i) {
         bytes_of(*values[i]);  // throws for one that is too large
         Place where{kind, i, 0, kind == Place::Kind::constant ? values[i] : nullptr};
-        located_[values[i]] = {where, Layout::contiguous(to_integers(values[i]->shape()))};
+        storages_.put(values[i], {where, Layout::contiguous(to_integers(values[i]->shape()))});
       }
     };
     place(plan_.graph.inputs(), Place::Kind::input);
@@ -62,6 +60,11 @@ class Planner {
 
   void lower(const Node& node) {
     if (node.op->traits.view && place_view(node)) return;
+    if (const auto joined = joined_.find(&node); joined != joined_.end()) {
+      const Value* result = node.results[0];
+      storages_.put(result, {joined->second, Layout::contiguous(to_integers(result->shape()))});
+      return;
+    }
     std::unique_ptr<device::Kernel> kernel = device_.prepare(request(node));
     if (kernel == nullptr && make_contiguous(node)) kernel = device_.prepare(request(node));
     if (kernel == nullptr) report_gap(node);
@@ -70,7 +73,7 @@ class Planner {
 
   /// Gives a view's results the operand's storage; false when some result needs a copy.
   bool place_view(const Node& node) {
-    const Located& base = located_.at(node.operands[0]);
+    const Located base = storages_.at(node.operands[0]);
     std::vector<Layout> layouts;
     for (size_t i = 0; i < node.results.size(); ++i) {
       std::optional<Layout> layout = node.op->view(node, i, base.layout);
@@ -78,7 +81,7 @@ class Planner {
       layouts.push_back(std::move(*layout));
     }
     for (size_t i = 0; i < layouts.size(); ++i) {
-      located_[node.results[i]] = {base.place, std::move(layouts[i])};
+      storages_.put(node.results[i], {base.place, std::move(layouts[i])});
     }
     return true;
   }
@@ -88,12 +91,16 @@ class Planner {
     request.node = &node;
     request.tier = options_.tier;
     request.threads = options_.threads;
+    if (const auto limit = options_.thread_limits.find(node.results[0]->id);
+        limit != options_.thread_limits.end()) {
+      request.threads = std::min(request.threads, limit->second);
+    }
     request.packed = &packed_;
     for (const Value* operand : node.operands) {
       request.inputs.emplace_back();
       request.constants.push_back(nullptr);
       if (operand == nullptr) continue;
-      const Located& at = located_.at(operand);
+      const Located& at = storages_.at(operand);
       request.inputs.back() = {operand->dtype(), at.layout};
       request.inputs.back()->layout.offset = 0;
       if (at.place.kind == Place::Kind::constant) {
@@ -117,7 +124,7 @@ class Planner {
     bool changed = false;
     for (size_t i = 0; i < node.operands.size(); ++i) {
       Value* operand = node.operands[i];
-      if (operand == nullptr || located_.at(operand).layout.is_contiguous()) continue;
+      if (operand == nullptr || storages_.at(operand).layout.is_contiguous()) continue;
       if (static_cast<int>(i) == node.op->traits.mutates) continue;
       plan_.graph.set_operand(node.position->get(), i, copy(operand, &node));
       changed = true;
@@ -129,6 +136,7 @@ class Planner {
     ir::Builder build(plan_.graph, ops::table(), before);
     Value* result = build("aten.clone", {value});
     lower(*result->producer);
+    storages_.pass(*result->producer);
     return result;
   }
 
@@ -141,10 +149,11 @@ class Planner {
     for (size_t i = 0; i < node.results.size(); ++i) {
       const Value* result = node.results[i];
       if (i == 0 && node.op->traits.mutates >= 0) {
-        located_[result] = located_.at(node.operands[static_cast<size_t>(node.op->traits.mutates)]);
+        storages_.put(result,
+                      storages_.at(node.operands[static_cast<size_t>(node.op->traits.mutates)]));
       } else {
-        located_[result] = {new_buffer(bytes_of(*result)),
-                            Layout::contiguous(to_integers(result->shape()))};
+        storages_.put(result,
+                      {place_for(node, result), Layout::contiguous(to_integers(result->shape()))});
       }
       step.outputs.push_back(place_of(result));
     }
@@ -154,47 +163,98 @@ class Planner {
     plan_.steps.push_back(std::move(step));
   }
 
+  /// Where a call writes a result: into its slice of a concatenation, over an operand that nothing
+  /// reads any more, or into memory of its own.
+  Place place_for(const Node& node, const Value* result) {
+    if (const auto slice = slices_.find(result); slice != slices_.end()) {
+      const auto [joined, made] = joined_.try_emplace(slice->second.cat);
+      if (made) joined->second = new_buffer(bytes_of(*slice->second.cat->results[0]));
+      Place place = joined->second;
+      place.offset = slice->second.offset;
+      return place;
+    }
+    if (const Value* operand = storages_.operand_to_overwrite(node, options_)) {
+      return storages_.at(operand).place;
+    }
+    return new_buffer(bytes_of(*result));
+  }
+
   Place place_of(const Value* value) const {
-    const Located& at = located_.at(value);
+    const Located& at = storages_.at(value);
     Place place = at.place;
     place.offset = byte_offset(value, at);
+    place.bytes = extent_of(at.layout) * size_of(value->dtype());
     return place;
   }
 
   Place new_buffer(size_t bytes) {
     plan_.buffers.push_back({bytes, 0, 0, 0});
-    return {Place::Kind::arena, plan_.buffers.size() - 1, 0, nullptr};
+    return {Place::Kind::arena, plan_.buffers.size() - 1, 0, nullptr, bytes};
   }
 
   /// Lets the step that makes an output write straight to the caller's memory where the output is
-  /// the whole of one arena buffer; anything else is copied there.
+  /// the whole of one arena buffer; anything else is copied there, but for what already stands in
+  /// the input donated to it.
   void place_outputs() {
     const auto& outputs = plan_.graph.outputs();
-    std::unordered_map<size_t, size_t> output_of_buffer;
+    plan_.in_input.assign(outputs.size(), false);
+    for (const Donation& donation : options_.donations) {
+      const Value* input = plan_.graph.inputs().at(donation.input);
+      const Located& at = storages_.at(outputs.at(donation.output).value);
+      plan_.in_input[donation.output] = at.place.kind == Place::Kind::input &&
+                                        at.place.index == donation.input && at.layout.offset == 0 &&
+                                        at.layout == storages_.at(input).layout;
+    }
+    std::unordered_map<size_t, Place> places;  // by buffer
     for (size_t i = 0; i < outputs.size(); ++i) {
+      if (plan_.in_input[i]) continue;
       Value* value = outputs[i].value;
-      if (!is_whole_buffer(value) || output_of_buffer.count(located_.at(value).place.index) > 0) {
+      if (!is_whole_buffer(value) || places.count(storages_.at(value).place.index) > 0) {
         value = copy(value, nullptr);
         plan_.graph.set_output(i, value);
       }
-      output_of_buffer[located_.at(value).place.index] = i;
+      places[storages_.at(value).place.index] = {Place::Kind::output, i, 0, nullptr, 0};
     }
+    for (const Donation& donation : options_.donations) donate(donation, places);
     const auto redirect = [&](Place& place) {
       if (place.kind != Place::Kind::arena) return;
-      const auto it = output_of_buffer.find(place.index);
-      if (it != output_of_buffer.end())
-        place = {Place::Kind::output, it->second, place.offset, nullptr};
+      const auto it = places.find(place.index);
+      if (it == places.end()) return;
+      place.kind = it->second.kind;
+      place.index = it->second.index;
     };
     for (Step& step : plan_.steps) {
       std::for_each(step.inputs.begin(), step.inputs.end(), redirect);
       std::for_each(step.outputs.begin(), step.outputs.end(), redirect);
     }
-    for (const auto& [buffer, output] : output_of_buffer) plan_.buffers[buffer].bytes = 0;
+    for (const auto& entry : places) plan_.buffers[entry.first].bytes = 0;
+  }
+
+  /// Puts an output's buffer into the input donated to it where every step that touches the input
+  /// runs before every step that touches the buffer.
+  void donate(const Donation& donation, std::unordered_map<size_t, Place>& places) {
+    if (plan_.in_input[donation.output]) return;
+    const Value* output = plan_.graph.outputs()[donation.output].value;
+    const Value* input = plan_.graph.inputs()[donation.input];
+    if (output->type != input->type || output->output_uses > 1) return;
+    const size_t buffer = storages_.at(output).place.index;
+    bool written = false;
+    for (const Step& step : plan_.steps) {
+      const auto touches = [&step](Place::Kind kind, size_t index) {
+        const auto same = [=](const Place& p) { return p.kind == kind && p.index == index; };
+        return std::any_of(step.inputs.begin(), step.inputs.end(), same) ||
+               std::any_of(step.outputs.begin(), step.outputs.end(), same);
+      };
+      written = written || touches(Place::Kind::arena, buffer);
+      if (written && touches(Place::Kind::input, donation.input)) return;
+    }
+    places[buffer] = {Place::Kind::input, donation.input, 0, nullptr, 0};
+    plan_.in_input[donation.output] = true;
   }
 
   bool is_whole_buffer(const Value* value) const {
-    const Located& at = located_.at(value);
-    return at.place.kind == Place::Kind::arena && at.layout.offset == 0 &&
+    const Located& at = storages_.at(value);
+    return at.place.kind == Place::Kind::arena && at.place.offset == 0 && at.layout.offset == 0 &&
            at.layout.is_contiguous() && bytes_of(*value) == plan_.buffers[at.place.index].bytes;
   }
 
@@ -233,7 +293,9 @@ class Planner {
   device::Device& device_;
   device::PackedWeights& packed_;
   Options options_;
-  std::unordered_map<const Value*, Located> located_;
+  Storages storages_;
+  std::unordered_map<const Value*, Slice> slices_;
+  std::unordered_map<const Node*, Place> joined_;  // buffers that slices are written into
 };
 
 }  // namespace

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <memory>
 #include <vector>
 
@@ -16,6 +17,7 @@ struct Place {
   size_t index = 0;   ///< which input, output or state; of `arena` which buffer
   size_t offset = 0;  ///< bytes from its beginning
   const ir::Value* constant = nullptr;
+  size_t bytes = 0;  ///< from the first that the operand covers to its last
 };
 
 /// One launch.
@@ -26,6 +28,11 @@ struct Step {
   Place scratch;
 };
 
+/// An output that is to stand in an input's memory when all steps are done.
+struct Donation {
+  size_t output, input;
+};
+
 /// A concrete graph turned into launches and memory. Views have become strides; values that no
 /// kernel could read as they lie have been copied; every output is written where the caller wants
 /// it.
@@ -34,18 +41,31 @@ struct Plan {
   std::vector<Step> steps;
   std::vector<Buffer> buffers;
   size_t arena_bytes = 0;
+  std::vector<Donation> donations;  ///< that were offered: these inputs may be written to
+  std::vector<bool> in_input;  ///< by output: it is in the input donated to it, and nowhere else
 };
 
 struct Options {
   device::Tier tier = device::Tier::fast;
   int threads = 1;
   Progress progress = {};
+  bool in_place = false;      ///< calls may write over operands that nothing reads afterwards
+  bool cat_in_place = false;  ///< calls may write to where `aten.cat` would put their results
+  /// Inputs whose memory the caller lets calls overwrite, so that the outputs need no copy. One
+  /// that cannot be proven safe is left alone, and its output goes where every output goes.
+  std::vector<Donation> donations = {};
+  std::map<int, int> thread_limits = {};  ///< of the calls whose first results have these ids
 };
 
 /// Plans a graph whose sizes are all integers. Throws `unsupported` naming the operator, dtypes and
 /// source line when the device has no kernel for a node.
 Plan make_plan(ir::Graph graph, device::Device& device, device::PackedWeights& packed,
                const Options& options);
+
+/// Whether the operator's result is its first operand with parts of it overwritten. Kernels of such
+/// operators, and of elementwise ones, may be given that operand's memory to write to: they read
+/// nothing of a place after they wrote there.
+bool is_update(const ir::OpRow& op);
 
 /// Throws `internal` unless the plan is sound: every step reads only what was written before it and
 /// not overwritten since, nothing overlaps in the arena, nothing reaches beyond it, and every

@@ -70,6 +70,7 @@ Context::Context(std::shared_ptr<const Program> program, ContextOptions options)
       stream_(options_.stream != nullptr
                   ? options_.stream
                   : program_->device().make_stream(program_->options().threads)) {
+  if (options_.arena == nullptr) options_.arena = std::make_shared<Arena>();
   if (options_.capture_limit < 1) {
     fail(ErrorCode::invalid_argument, "runtime/context", "Set capture_limit to 1 or more.",
          "expected a capture limit of at least 1, got {}", options_.capture_limit);
@@ -106,7 +107,7 @@ Executable Context::make(const ir::Bindings& bindings) {
   Executable result;
   const auto start = Clock::now();
   const double packed_before = program_->packed().milliseconds();
-  result.plan_ = program_->plan(bindings);
+  result.plan_ = program_->plan(bindings, stream_->threads());
   result.phases_.pack_ms = program_->packed().milliseconds() - packed_before;
   result.phases_.plan_ms = milliseconds(Clock::now() - start) - result.phases_.pack_ms;
   const auto planned_at = Clock::now();
@@ -117,7 +118,11 @@ Executable Context::make(const ir::Bindings& bindings) {
   }
   make_states(result.plan_.graph);
   const bool captured = program_->options().mode == Mode::graph;
-  if (captured) result.arena_ = arena(result.plan_.arena_bytes);
+  if (captured) {
+    Arena own;
+    Arena& arena = options_.share_arena ? *options_.arena : own;
+    result.arena_ = arena.take(program_->device(), result.plan_.arena_bytes);
+  }
   std::vector<device::Step> steps;
   for (const plan::Step& planned : result.plan_.steps) {
     device::Step step;
@@ -155,18 +160,6 @@ Address Context::address(const plan::Plan& plan, const Place& place, void* arena
     case Place::Kind::arena: return fixed(arena, plan.buffers[place.index].offset + place.offset);
   }
   __builtin_unreachable();
-}
-
-std::shared_ptr<void> Context::arena(size_t bytes) {
-  // Captures of one context never run at once, so they share one arena; one that needs more gets a
-  // larger one, and the older captures keep what they are bound to. The arena doubles, so that a
-  // sequence that grows by a token each time leaves but a few behind; memory that no capture
-  // reaches is never touched, and so never resident.
-  if (bytes > arena_bytes_ || arena_ == nullptr) {
-    arena_bytes_ = std::max(bytes, 2 * arena_bytes_);
-    arena_ = program_->device().allocate(arena_bytes_);
-  }
-  return arena_;
 }
 
 void Context::make_states(const ir::Graph& graph) {

@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "ostinato/runtime/arena.h"
 #include "ostinato/runtime/program.h"
 
 namespace ostinato::runtime {
@@ -26,6 +27,7 @@ class Executable {
   const std::vector<ir::ValueType>& outputs() const { return outputs_; }
   const plan::Plan& plan() const { return plan_; }
   const Phases& phases() const { return phases_; }
+  const void* arena() const { return arena_.get(); }        ///< null where not captured
   bool is_captured() const { return capture_ != nullptr; }  ///< replays, instead of step by step
 
  private:
@@ -45,9 +47,12 @@ class Executable {
 
 struct ContextOptions {
   size_t capture_limit = 64;  ///< shape keys kept; past it the one used longest ago goes
-  /// Threads to run on, of as many workers as the program's options say; null for its own. Contexts
+  /// Threads to run on; null for its own, as many as the program's options say. Contexts
   /// that share a stream belong to one thread at a time together.
   std::shared_ptr<device::Stream> stream = nullptr;
+  /// Memory that contexts of one stream share; null: this context's own.
+  std::shared_ptr<Arena> arena = nullptr;
+  bool share_arena = true;  ///< false: each capture has an arena of its own
 };
 
 using ostinato::Counters;
@@ -85,7 +90,6 @@ class Context {
 
   Executable& prepare_for(std::span<const Tensor> inputs);
   Executable make(const ir::Bindings& bindings);
-  std::shared_ptr<void> arena(size_t bytes);
   void make_states(const ir::Graph& graph);
   device::Address address(const plan::Plan& plan, const plan::Place& place, void* arena) const;
 
@@ -93,8 +97,6 @@ class Context {
   ContextOptions options_;
   std::shared_ptr<device::Stream> stream_;
   std::list<Entry> entries_;  // the one used last first
-  std::shared_ptr<void> arena_;
-  size_t arena_bytes_ = 0;
   struct State {
     std::vector<int64_t> sizes;
     size_t bytes = 0;

@@ -44,15 +44,39 @@ Program::Program(ir::Graph graph, device::Device& device, ProgramOptions options
   passes_ms_ = std::chrono::duration<double, std::milli>(elapsed).count();
 }
 
-plan::Plan Program::plan(const ir::Bindings& bindings) const {
-  plan::Plan result = plan::make_plan(
-      graph_.specialise(bindings), device_, packed_,
-      {options_.mode == Mode::reference ? device::Tier::reference : device::Tier::fast,
-       options_.threads, options_.progress});
+plan::Plan Program::plan(const ir::Bindings& bindings, int threads) const {
+  plan::Options options;
+  options.threads = threads;
+  options.progress = options_.progress;
+  if (options_.mode == Mode::reference) {
+    options.tier = device::Tier::reference;
+  } else {
+    const bool is_graph = options_.mode == Mode::graph;
+    options.in_place = is_graph && options_.in_place;
+    options.cat_in_place = is_graph && options_.cat_in_place;
+    options.donations = options_.donations;
+    options.thread_limits = options_.thread_limits;
+  }
+  plan::Plan result = plan::make_plan(specialised(bindings), device_, packed_, options);
 #ifndef NDEBUG
   plan::check_plan(result);
 #endif
   return result;
+}
+
+ir::Graph Program::specialised(const ir::Bindings& bindings) const {
+  if (!options_.specialise || options_.mode != Mode::graph) return graph_.specialise(bindings);
+  std::vector<int64_t> key;
+  for (const std::string& symbol : symbols_) {
+    key.push_back(ir::Dim::symbol(symbol).evaluate(bindings));
+  }
+  const std::scoped_lock lock(mutex_);
+  const auto [entry, made] = specialised_.try_emplace(std::move(key));
+  if (made) {
+    entry->second = graph_.specialise(bindings);
+    passes::optimise(entry->second, {options_.passes_off, constant_evaluator(), {}});
+  }
+  return entry->second.specialise({});
 }
 
 }  // namespace ostinato::runtime

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -18,8 +20,14 @@ using ostinato::name_of;
 struct ProgramOptions {
   Mode mode = Mode::graph;
   int threads = 1;
-  std::vector<std::string> passes_off;  ///< of the graph mode's pipeline, by name
-  Progress progress = {};               ///< of each plan; must outlive the program
+  std::vector<std::string> passes_off;         ///< of the graph mode's pipeline, by name
+  Progress progress = {};                      ///< of each plan; must outlive the program
+  bool in_place = true;                        ///< of the graph mode's plans, as plan::Options say
+  bool cat_in_place = true;                    ///< the same
+  std::vector<plan::Donation> donations = {};  ///< of all but the reference mode's plans
+  std::map<int, int> thread_limits = {};       ///< the same
+  /// Runs the passes again for each shape key, with its sizes as constants.
+  bool specialise = false;
 };
 
 /// A graph made ready for one device and mode; immutable, and so shared by threads, each with a
@@ -37,15 +45,20 @@ class Program {
   double passes_ms() const { return passes_ms_; }  ///< that the mode's rewrites took
   const std::vector<passes::PassReport>& passes() const { return passes_; }  ///< of the graph mode
 
-  /// Kernels and memory for one shape key. Thread-safe.
-  plan::Plan plan(const ir::Bindings& bindings) const;
+  /// Kernels and memory for one shape key on that many threads. Thread-safe.
+  plan::Plan plan(const ir::Bindings& bindings, int threads) const;
 
  private:
+  ir::Graph specialised(const ir::Bindings& bindings) const;
+
   ir::Graph graph_;
   device::Device& device_;
   ProgramOptions options_;
   std::vector<std::string> symbols_;
   mutable device::PackedWeights packed_;
+  // Optimised for their sizes; kept, since weights are packed by the address of their constants.
+  mutable std::mutex mutex_;
+  mutable std::map<std::vector<int64_t>, ir::Graph> specialised_;
   std::vector<passes::PassReport> passes_;
   double passes_ms_ = 0;
 };
