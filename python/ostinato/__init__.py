@@ -21,26 +21,39 @@ _LAZY = {
     "compile": "ostinato.native",
     "compile_fx": "ostinato.backend",
     "CompileError": "ostinato.diagnostics",
+    "Finding": "ostinato.localise",
     "Record": "ostinato.diagnostics",
+    "bisect": "ostinato.localise",
+    "graph_pool_handle": "ostinato.options",
     "records": "ostinato.diagnostics",
+    "register_replacement": "ostinato.replacement",
+    "save_tensor": "ostinato.dump",
+    "scope": "ostinato.scope",
 }
 
 __all__ = [
     "CompileError",
     "Error",
+    "Finding",
     "Record",
     "__version__",
     "bench",
+    "bisect",
     "compile",
     "compile_fx",
+    "graph_pool_handle",
     "records",
+    "register_replacement",
+    "save_tensor",
+    "scope",
 ]
 
 
 def __getattr__(name):
     if name in _LAZY:
         try:
-            return getattr(import_module(_LAZY[name]), name)
+            module = import_module(_LAZY[name])
+            return module if name == "scope" else getattr(module, name)
         except ModuleNotFoundError as error:
             if error.name != "torch":
                 raise

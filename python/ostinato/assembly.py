@@ -102,7 +102,10 @@ class _Assembly:
         for output, argument in writes:
             plan.add("write_back", output, argument)
         self.imported.plan = plan
-        return plan.runner(self.imported.options.runner_options())
+        runner = plan.runner(self.imported.options.runner_options())
+        forward = self.imported.gm.forward
+        runner.fall_back(lambda arguments: forward(*arguments))
+        return runner
 
     # Several runners, with PyTorch between them.
 

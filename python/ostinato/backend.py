@@ -11,11 +11,14 @@ from torch._guards import TracingContext
 from torch.fx import GraphModule
 
 import ostinato.tensors  # noqa: F401
-from ostinato import _engine
+from ostinato import _engine, debug
 from ostinato.diagnostics import report
+from ostinato.dump import dump_optimised, dump_original, give_all_values
 from ostinato.importer import Importer, operator_name
 from ostinato.module_floats import hold_module_floats
 from ostinato.options import Options, make_options
+from ostinato.rewrites import rewrite
+from ostinato.scope import mark_scopes
 from ostinato.whole import keep_whole
 
 log = logging.getLogger("ostinato")
@@ -31,15 +34,14 @@ def decompositions() -> dict:
     }
 
 
-def _import(gm: GraphModule, static: set[int], options: Options, on_import=None):
+def import_graph(
+    gm: GraphModule, static: set[int], options: Options, trace=debug.NO_TRACE, on_import=None
+):
+    """The callable, on the engine, of a graph of ATen operators; it takes a list of arguments."""
     start = time.perf_counter()
-    if options.post_grad_custom_pre_pass is not None:
-        options.post_grad_custom_pre_pass(gm, None, options)
-    if options.post_grad_custom_post_pass is not None:
-        options.post_grad_custom_post_pass(gm, None, options)
-    gm.graph.eliminate_dead_code()
     importer = Importer(gm, static, options)
     compiled = importer.run()
+    trace.engine([level.graph for level in importer.levels], gm, options)
     if on_import is not None:
         on_import(importer, compiled)
     log.info(
@@ -48,7 +50,22 @@ def _import(gm: GraphModule, static: set[int], options: Options, on_import=None)
     return compiled
 
 
-def _compile_inference(gm: GraphModule, example_inputs, options: Options, given, on_import):
+def _compile(
+    gm: GraphModule, example_inputs, static: set[int], options: Options, trace, on_import=None
+):
+    trace.forward("", gm)
+    if options.dump_tensor_data and options.data_dump_stage == "original":
+        return dump_original(gm, options)
+    rewrite(gm, example_inputs, options, trace.forward)
+    if not options.dump_tensor_data:
+        return import_graph(gm, static, options, trace, on_import)
+    names = give_all_values(gm)
+    placeholders = [node.name for node in gm.graph.find_nodes(op="placeholder")]
+    compiled = import_graph(gm, static, options, trace)
+    return dump_optimised(compiled, placeholders, names, options)
+
+
+def _compile_inference(gm: GraphModule, example_inputs, options: Options, given, trace, on_import):
     count, uncounted = given
     context = TracingContext.try_get()
     metadata = context.fw_metadata if context is not None else None
@@ -56,7 +73,7 @@ def _compile_inference(gm: GraphModule, example_inputs, options: Options, given,
     if uncounted and not options.frozen_parameter:
         same = count == len(example_inputs)  # AOTAutograd merges what shares memory
         static = static - uncounted if same else set()
-    return _import(gm, static, options, on_import)
+    return _compile(gm, example_inputs, static, options, trace, on_import)
 
 
 def _uncounted(example_inputs) -> tuple[int, set[int]]:
@@ -72,6 +89,36 @@ def _unused_compiler(gm: GraphModule, example_inputs):
     raise AssertionError("the backward pass is never compiled")
 
 
+def _report_graph_break(gm: GraphModule, options: Options):
+    """Puts on record that Dynamo's graph ends where it could not go on."""
+    reason = getattr(gm, "compile_subgraph_reason", None)
+    if reason is None or not reason.graph_break:
+        return
+    frames = [f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in reason.user_stack]
+    what = reason.reason.strip().partition("\n")[0]
+    report("GRAPH_BREAK", "", frames[-1] if frames else "", what, options.strict)
+
+
+def compile_graph(
+    gm: GraphModule,
+    example_inputs,
+    options: Options,
+    compiler,
+    custom_decompositions: dict | None = None,
+):
+    """Makes a graph of ATen operators of Dynamo's graph, and lets `compiler` have it."""
+    mark_scopes(gm)
+    hold_module_floats(gm)
+    if options.pattern_fusion_pass:
+        keep_whole(gm)
+    return aot_autograd(
+        fw_compiler=_unused_compiler,
+        inference_compiler=compiler,
+        decompositions={**decompositions(), **(custom_decompositions or {})},
+        keep_inference_input_mutations=True,
+    )(gm, example_inputs)
+
+
 def ostinato(gm: GraphModule, example_inputs, *, mode=None, options=None):
     """Compiles Dynamo's graph; `options` are described in docs/torch-backend.md."""
     if mode not in (None, "default"):
@@ -82,27 +129,26 @@ def ostinato(gm: GraphModule, example_inputs, *, mode=None, options=None):
 def compile_dynamo_graph(
     gm: GraphModule,
     example_inputs,
-    chosen: Options,
+    options: Options,
     custom_decompositions: dict | None = None,
     on_import=None,
 ):
     """The callable for Dynamo's graph; `on_import` gets the importer and what it made."""
+    _report_graph_break(gm, options)
     tensors = [item for item in example_inputs if isinstance(item, torch.Tensor)]
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
-        report("BACKWARD", "", strict=chosen.strict)
+        report("BACKWARD", "", strict=options.strict)
         return gm.forward
-    hold_module_floats(gm)
-    if chosen.pattern_fusion_pass:
-        keep_whole(gm)
+    trace = debug.trace("model")
+    trace.dynamo(gm)
     compiler = functools.partial(
-        _compile_inference, options=chosen, given=_uncounted(example_inputs), on_import=on_import
+        _compile_inference,
+        options=options,
+        given=_uncounted(example_inputs),
+        trace=trace,
+        on_import=on_import,
     )
-    return aot_autograd(
-        fw_compiler=_unused_compiler,
-        inference_compiler=compiler,
-        decompositions={**decompositions(), **(custom_decompositions or {})},
-        keep_inference_input_mutations=True,
-    )(gm, example_inputs)
+    return compile_graph(gm, example_inputs, options, compiler, custom_decompositions)
 
 
 def compile_fx(gm: GraphModule, example_inputs=None, options: dict | None = None):
@@ -119,5 +165,5 @@ def compile_fx(gm: GraphModule, example_inputs=None, options: dict | None = None
 
         with FakeTensorMode(allow_non_fake_inputs=True) as fake_mode:
             FakeTensorProp(gm, fake_mode).propagate(*example_inputs)
-    compiled = _import(gm, set(), make_options(options))
+    compiled = _compile(gm, None, set(), make_options(options), debug.trace("compile"))
     return lambda *arguments: compiled(list(arguments))

@@ -17,9 +17,12 @@ REMEDIES = {
     "RNG_IN_CAPTURE": "Put the model into evaluation mode, draw the numbers outside the compiled "
     "function, or set the option force_eager.",
     "OPERATOR_MISSING": "It runs in PyTorch between two captured graphs; report it, or replace it.",
-    "GRAPH_BREAK": "Compile with fullgraph=True to see the reason, and move that line out.",
+    "GRAPH_BREAK": "Move that line out of the compiled function; fullgraph=True makes it an error.",
     "CAPTURE_FAILED": "That call runs in PyTorch; the next one of that shape tries again.",
     "CACHE_MISS": "It is compiled anew and stored again where that is possible.",
+    "BUCKET_EVICTED": "Raise capture_limit, or call with fewer shapes.",
+    "ADDRESS_MOVED": "Keep the parameters where they are, or leave frozen_parameter out.",
+    "PASS_SKIPPED": "The graph is right without it; make the rule fit, or remove it.",
     "OPTION_UNUSABLE": "Leave the option out on this device.",
 }
 
@@ -52,7 +55,7 @@ class CompileError(Error):
 
 _lock = threading.Lock()
 _records: list[Record] = []
-_logged: set[tuple[str, str]] = set()
+_logged: set[tuple[str, str, str]] = set()
 
 
 @overload
@@ -67,14 +70,14 @@ def records(as_json: bool = False) -> list[Record] | str:
 
 
 def report(code: str, operator: str, source: str = "", detail: str = "", strict=False) -> Record:
-    """Keeps a record and logs it once an operator; raises it where `strict`."""
+    """Keeps a record and logs it once a place; raises it where `strict`."""
     record = Record(code, operator, source, REMEDIES[code], detail.rstrip("."))
     if strict:
         raise CompileError(record)
     with _lock:
         _records.append(record)
-        new = (code, operator) not in _logged
-        _logged.add((code, operator))
+        new = (code, operator, source) not in _logged
+        _logged.add((code, operator, source))
     if new:
         log.warning("%s", record)
     return record

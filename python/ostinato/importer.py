@@ -15,8 +15,10 @@ from torch.fx import GraphModule, Node
 from ostinato import _engine
 from ostinato.assembly import assemble
 from ostinato.diagnostics import report, source_of
+from ostinato.dump import SAVE
 from ostinato.options import Options
 from ostinato.plan import RunnerPlan
+from ostinato.scope import threads_of
 from ostinato.sizes import (
     UnknownSizeError,
     dim_of,
@@ -181,7 +183,9 @@ class Importer:
     def _fall_back(self, node: Node, reason: str):
         """Lets PyTorch compute the node, and says so."""
         name, source = operator_name(node.target), source_of(node)
-        if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
+        if node.target is SAVE:
+            pass  # as the user wants it
+        elif torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
             report("RNG_IN_CAPTURE", name, source, strict=not self.options.force_eager)
         else:
             if name not in self.reported:
@@ -227,7 +231,7 @@ class Importer:
             arguments = {
                 key: self._argument(argument, target) for key, argument in self._named(node).items()
             }
-            results = target.graph.call(name, arguments, source_of(node))
+            results = target.graph.call(name, arguments, source_of(node), threads_of(node))
         except (_engine.Error, UnknownSizeError) as error:
             raise _RefusedError(getattr(error, "message", str(error))) from error
         self._check(node, results)

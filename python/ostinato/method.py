@@ -161,6 +161,8 @@ class _Writer:
             raise UnstorableError(
                 "some operators run in PyTorch, or a result is a view that the engine does not make"
             )
+        if seen.importer.plan.graph.limits_threads:
+            raise UnstorableError("limit_core_num is used within the method")
         if len(seen.importer.placeholders) != len(seen.sources):
             raise UnstorableError("arguments share memory that the method writes to")
         if seen.metadata.mutated_inp_runtime_indices:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 from ostinato import _engine
@@ -40,6 +42,9 @@ class Options:
     super_kernel_optimize_options: dict | None = None
     super_kernel_debug_options: dict | None = None
     deadlock_check: bool = False
+    dump_tensor_data: bool = False
+    data_dump_stage: str = "optimized"
+    data_dump_dir: str = "./"
     device: str = "cpu"
 
     def runner_options(self) -> dict[str, Any]:
@@ -56,28 +61,30 @@ class Options:
             "frozen_parameters": self.frozen_parameter,
             "force_recapture": self.force_recapture,
             "zero_copy": self.zero_copy,
+            "strict": self.strict,
+            "in_place": self.inplace_pass,
+            "input_in_place": self.input_inplace_pass,
+            "cat_in_place": self.remove_cat_ops,
+            "specialise": self.static_kernel_compile,
+            "graph_pool": ",".join(map(str, self.use_graph_pool or ())),
+            "reuse_pool": self.reuse_graph_pool_in_same_fx or self.use_graph_pool is not None,
             "passes_off": off,
         }
 
 
 # Without a meaning on the CPU: the option, the values that ask for nothing, and why.
 _UNUSABLE_ON_CPU = {
-    "capture_error_mode": ("global", "a capture on the CPU cannot be disturbed"),
-    "clone_input": (True, "inputs are read where they lie"),
-    "use_graph_pool": (None, "captures of one graph share one arena"),
-    "reuse_graph_pool_in_same_fx": (True, "captures of one graph always share one arena"),
-    "static_kernel_compile": (False, "kernels are always specialised to the shape"),
-    "disable_static_kernel_compile_cache": (False, "no kernels are compiled"),
+    "disable_static_kernel_compile_cache": (False, "no kernels are compiled to files"),
     "super_kernel_optimize": (False, "the CPU has no super kernels"),
     "super_kernel_optimize_options": (None, "the CPU has no super kernels"),
     "super_kernel_debug_options": (None, "the CPU has no super kernels"),
     "deadlock_check": (False, "there are no communication kernels"),
-    "inplace_pass": (True, "the planner lays out memory, whatever operators write"),
-    "input_inplace_pass": (True, "results are written back after the replay"),
-    "remove_cat_ops": (True, "the engine has no such rewrite"),
 }
 
-_CHOICES = {"capture_error_mode": ["global", "thread_local", "relaxed"]}
+_CHOICES = {
+    "capture_error_mode": ["global", "thread_local", "relaxed"],
+    "data_dump_stage": ["optimized", "original"],
+}
 _TYPES = {
     "bool": (bool, "a bool"),
     "int": (int, "an int"),
@@ -102,6 +109,25 @@ def _check(name: str, kind: str, value):
         )
 
 
+def _check_pool(handle: tuple | None):
+    if handle is None:
+        return
+    numbers = len(handle) == 2 and all(type(number) is int for number in handle)
+    if not numbers or handle.count(0) != 1:
+        raise TypeError(
+            "expected a pool handle of two ints, one of them zero, for the option "
+            f"'use_graph_pool', got {handle!r}: make one with ostinato.graph_pool_handle()"
+        )
+
+
+_handles = itertools.count(1)
+
+
+def graph_pool_handle() -> tuple[int, int]:
+    """A new handle for the option `use_graph_pool`: graphs that are given it share their memory."""
+    return 0, next(_handles)
+
+
 def make_options(given: dict[str, Any] | None) -> Options:
     """Checks names, types and ranges; ValueError lists the valid names and the nearest one."""
     given = dict(given or {})
@@ -121,6 +147,9 @@ def make_options(given: dict[str, Any] | None) -> Options:
         raise ValueError(f"expected threads of at least 0, got {options.threads}")
     if options.clone_output and options.zero_copy:
         raise ValueError("clone_output and zero_copy contradict each other: set one of them")
+    _check_pool(options.use_graph_pool)
+    if options.dump_tensor_data and not Path(options.data_dump_dir).is_dir():
+        raise FileNotFoundError(f"there is no folder '{options.data_dump_dir}' for data_dump_dir")
     for name, (idle, reason) in _UNUSABLE_ON_CPU.items():
         if options.device == "cpu" and name in given and given[name] != idle:
             report("OPTION_UNUSABLE", name, detail=reason, strict=options.strict)

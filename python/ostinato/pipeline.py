@@ -58,6 +58,14 @@ class _Scope:
                 self._learn(expected, size)
 
 
+class _CaptureFailedError(Exception):
+    """One of the graphs cannot be captured: PyTorch runs the call, of which nothing shows yet."""
+
+
+def _give_up(arguments):
+    raise _CaptureFailedError
+
+
 def _number(size, symbols: dict[str, int]):
     dim = dim_of(size)
     return dim.evaluate(symbols) if isinstance(dim, _engine.Dim) else dim
@@ -75,6 +83,8 @@ class Pipeline:
         self._results = results
         self._writes = writes
         self._last_uses = self._find_last_uses()
+        for runner in self.runners:
+            runner.fall_back(_give_up)
 
     @property
     def runners(self) -> list[_engine.Runner]:
@@ -94,6 +104,12 @@ class Pipeline:
 
     def __call__(self, arguments: list) -> list:
         """The results for a list of arguments."""
+        try:
+            return self._run(arguments)
+        except _CaptureFailedError:
+            return list(self._gm.forward(*arguments))
+
+    def _run(self, arguments: list) -> list:
         scope = _Scope({})
         for node, value in zip(self._placeholders, arguments, strict=True):
             scope[node] = value

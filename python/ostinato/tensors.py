@@ -1,7 +1,12 @@
-"""Names PyTorch's tensors to the engine; imported by all that hands it tensors."""
+"""Tells the engine what PyTorch's tensors are, and who hears of captures.
+
+Imported by all that hands it tensors.
+"""
 
 import torch
 
 from ostinato import _engine
+from ostinato.events import on_event
 
 _engine.use_tensors_of(torch.Tensor, torch.autograd.graph.increment_version)
+_engine.on_event(on_event)

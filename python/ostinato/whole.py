@@ -7,6 +7,7 @@ replaced by an opaque twin in the namespace `ostinato`, which computes the same 
 
 import torch
 from torch.fx import GraphModule, Node
+from torch.overrides import TorchFunctionMode
 
 from ostinato import _engine
 from ostinato.sizes import UnknownSizeError, shape_of
@@ -41,11 +42,16 @@ def _twin(overload: torch._ops.OpOverload) -> torch._ops.OpOverload:
     return _twins[overload]
 
 
-def _arguments(node: Node, overload: torch._ops.OpOverload) -> dict | None:
+def twin_named(name: str) -> torch._ops.OpOverload:
+    """The twin of the operator of ATen with that name."""
+    return _twin(getattr(torch.ops.aten, name).default)
+
+
+def _arguments(args, kwargs, overload: torch._ops.OpOverload) -> dict | None:
     names = [argument.name for argument in overload._schema.arguments]
-    if len(node.args) > len(names) or not set(node.kwargs) <= set(names):
+    if len(args) > len(names) or not set(kwargs) <= set(names):
         return None
-    return {**dict(zip(names, node.args, strict=False)), **node.kwargs}
+    return {**dict(zip(names, args, strict=False)), **kwargs}
 
 
 def _taken(overload: torch._ops.OpOverload, arguments: dict) -> bool:
@@ -53,13 +59,15 @@ def _taken(overload: torch._ops.OpOverload, arguments: dict) -> bool:
     graph = _engine.Graph("trial")
 
     def value_of(argument):
-        if not isinstance(argument, Node):
-            return argument
-        tensor = argument.meta.get("example_value")
+        tensor = argument
+        if isinstance(argument, Node):
+            tensor = argument.meta.get("example_value")
+            if not isinstance(tensor, torch.Tensor):
+                raise UnknownSizeError("a number")
         if not isinstance(tensor, torch.Tensor):
-            raise UnknownSizeError("a number")
+            return argument
         dtype = str(tensor.dtype).removeprefix("torch.")
-        return graph.add_input(argument.name, dtype, shape_of(tensor.shape))
+        return graph.add_input("", dtype, shape_of(tensor.shape))
 
     try:
         values = {name: value_of(argument) for name, argument in arguments.items()}
@@ -79,7 +87,20 @@ def keep_whole(gm: GraphModule):
         return  # the twins' operands would not be converted
     for node in gm.graph.nodes:
         overload = _composite(node.target) if node.op == "call_function" else None
-        arguments = _arguments(node, overload) if overload is not None else None
+        arguments = _arguments(node.args, node.kwargs, overload) if overload is not None else None
         if arguments is not None and _taken(overload, arguments):
             node.target, node.args, node.kwargs = _twin(overload), (), arguments
     gm.recompile()
+
+
+class WholeMode(TorchFunctionMode):
+    """Keeps the same operators whole while a function is traced without Dynamo."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        """Calls the twin where there is one."""
+        kwargs = kwargs or {}
+        overload = _composite(func)
+        arguments = _arguments(args, kwargs, overload) if overload is not None else None
+        if arguments is not None and _taken(overload, arguments):
+            return _twin(overload)(**arguments)
+        return func(*args, **kwargs)

@@ -22,6 +22,13 @@ RunnerOptions options_of(nb::dict given) {
   read("frozen_parameters", options.frozen_parameters);
   read("force_recapture", options.force_recapture);
   read("zero_copy", options.zero_copy);
+  read("strict", options.strict);
+  read("in_place", options.in_place);
+  read("input_in_place", options.input_in_place);
+  read("cat_in_place", options.cat_in_place);
+  read("specialise", options.specialise);
+  read("graph_pool", options.graph_pool);
+  read("reuse_pool", options.reuse_pool);
   read("passes_off", options.passes_off);
   options.mode = runtime::mode_of(mode);
   return options;
@@ -32,7 +39,13 @@ RunnerOptions options_of(nb::dict given) {
 void bind_runner(nb::module_& module) {
   nb::class_<RunnerStatistics>(module, "Statistics", "What a runner did so far.")
       .def_ro("captures", &RunnerStatistics::captures, "Shape keys planned and captured.")
+      .def_ro("recaptures", &RunnerStatistics::recaptures,
+              "Captures that force_recapture asked for, beside the first.")
       .def_ro("evictions", &RunnerStatistics::evictions, "Shape keys dropped at the limit.")
+      .def_ro("steps", &RunnerStatistics::steps, "Launches of the last capture.")
+      .def_ro("arenas", &RunnerStatistics::arenas, "Arenas that the captures of one thread have.")
+      .def_ro("written_back", &RunnerStatistics::written_back,
+              "Bytes copied to arguments after calls, as they could not be written there at once.")
       .def_ro("programs", &RunnerStatistics::programs,
               "Times the program was made: once, and again when a parameter changed.")
       .def_ro("passes_ms", &RunnerStatistics::passes_ms, "Milliseconds spent in passes.")
@@ -72,6 +85,8 @@ void bind_runner(nb::module_& module) {
       .def("give_none", &Runner::give_none, "The next result is None.")
       .def("write_back", &Runner::write_back, nb::arg("output"), nb::arg("argument"),
            "Copies an output of the graph, which is no result, into an argument after each call.")
+      .def("fall_back", &Runner::fall_back, nb::arg("function"),
+           "Names what is called with the arguments where a shape cannot be captured.")
       .def("__call__", &Runner::operator(), nb::arg("arguments"),
            "The results for a list of arguments.")
       .def_prop_ro("statistics", &Runner::statistics, "What it did so far.")

@@ -219,7 +219,21 @@ bool GraphBuilder::translate(const std::string& name, nb::dict arguments, const 
 }
 
 std::vector<Value*> GraphBuilder::call(const std::string& name, nb::dict arguments,
-                                       const std::string& source) {
+                                       const std::string& source, int threads) {
+  const size_t before = graph_.nodes().size();
+  std::vector<Value*> results = add_call(name, arguments, source);
+  if (threads > 0) {
+    // One call may have become several.
+    auto node = graph_.nodes().rbegin();
+    for (size_t i = graph_.nodes().size(); i > before; --i, ++node) {
+      thread_limits_[(*node)->results[0]->id] = threads;
+    }
+  }
+  return results;
+}
+
+std::vector<Value*> GraphBuilder::add_call(const std::string& name, nb::dict arguments,
+                                           const std::string& source) {
   std::vector<Value*> translated;
   if (translate(name, arguments, source, translated)) return translated;
   const ir::OpRow& op = ops::table().at(name);
@@ -325,7 +339,7 @@ void bind_graph(nb::module_& module) {
       .def("add_tensor", &GraphBuilder::add_tensor, nb::arg("name"), nb::arg("tensor"),
            nb::rv_policy::reference_internal, "A tensor that never changes, copied.")
       .def("call", &GraphBuilder::call, nb::arg("op"), nb::arg("arguments"), nb::arg("source"),
-           nb::rv_policy::reference_internal,
+           nb::arg("threads") = 0, nb::rv_policy::reference_internal,
            "The results of an operator, with arguments by the names of its ATen schema. Raises "
            "Error when the engine cannot take the call; nothing is added then.")
       .def("add_output", &GraphBuilder::add_output, nb::arg("value"),
@@ -333,6 +347,10 @@ void bind_graph(nb::module_& module) {
       .def_prop_ro(
           "node_count", [](const GraphBuilder& builder) { return builder.graph().nodes().size(); },
           "How many calls it has.")
+      .def_prop_ro(
+          "limits_threads",
+          [](const GraphBuilder& builder) { return !builder.thread_limits().empty(); },
+          "Whether some call may not use all threads; the text does not say so.")
       .def_static("parse", &GraphBuilder::parse, nb::arg("text"), nb::arg("stored"),
                   "The graph of a text, and of the constants whose elements are not in it.")
       .def_prop_ro("stored", &GraphBuilder::stored,

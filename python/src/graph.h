@@ -2,6 +2,7 @@
 
 #include <nanobind/nanobind.h>
 
+#include <map>
 #include <optional>
 #include <string>
 #include <tuple>
@@ -36,18 +37,22 @@ class GraphBuilder {
   ir::Value* add_tensor(std::string name, nanobind::handle tensor);
 
   /// Calls an operator with arguments by the names of its ATen schema: tensors as values, sizes as
-  /// ints or Dims, dtypes by name. Throws the engine's error when it cannot be taken; nothing is
-  /// added then.
+  /// ints or Dims, dtypes by name. `threads`: at most so many work on it; 0 for no limit. Throws
+  /// the engine's error when it cannot be taken; nothing is added then.
   std::vector<ir::Value*> call(const std::string& op, nanobind::dict arguments,
-                               const std::string& source);
+                               const std::string& source, int threads = 0);
 
   /// The index of the new output.
   size_t add_output(ir::Value* value);
   std::vector<std::string> output_names() const;
 
   const ir::Graph& graph() const { return graph_; }
+  /// By the id of a call's first result.
+  const std::map<int, int>& thread_limits() const { return thread_limits_; }
 
  private:
+  std::vector<ir::Value*> add_call(const std::string& op, nanobind::dict arguments,
+                                   const std::string& source);
   bool translate(const std::string& name, nanobind::dict arguments, const std::string& source,
                  std::vector<ir::Value*>& results);
   bool take_scalar_overload(const ir::OpRow& op, nanobind::dict arguments,
@@ -55,6 +60,7 @@ class GraphBuilder {
   ir::Value* operand_of(nanobind::handle value, DType number_dtype);
 
   ir::Graph graph_;
+  std::map<int, int> thread_limits_;
 };
 
 void bind_graph(nanobind::module_& module);

@@ -4,12 +4,15 @@
 #include <nanobind/stl/vector.h>
 
 #include "bind_bench.h"
+#include "events.h"
 #include "graph.h"
 #include "model.h"
 #include "ostinato/device/device.h"
 #include "ostinato/error.h"
 #include "ostinato/passes/pipeline.h"
+#include "pools.h"
 #include "runner.h"
+#include "streams.h"
 
 namespace nb = nanobind;
 using namespace ostinato;
@@ -63,6 +66,15 @@ NB_MODULE(_engine, module) {
   python::bind_bench(module);
   module.def("use_tensors_of", &python::use_tensors_of, nb::arg("type"), nb::arg("tell_written"),
              "Names the tensor type, and the function to call with tensors that were written.");
+  module.def("on_event", &python::on_event, nb::arg("function"),
+             "Names the function to call with what becomes of captures: an event and its details.");
+  module.def("push_thread_limit", &python::push_thread_limit, nb::arg("threads"),
+             "Caps the threads of this thread's replays, until it is taken back.");
+  module.def("pop_thread_limit", &python::pop_thread_limit, "Takes the last such cap back.");
+  module.def("pool_bytes", &python::pool_bytes, nb::arg("pool"),
+             "Bytes that a pool's arenas have now.");
+  module.def("limited_threads", &python::limited_threads, nb::arg("threads"),
+             "That many threads, or the cap where that is lower.");
   module.def(
       "pass_names",
       [] {

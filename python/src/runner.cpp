@@ -1,11 +1,16 @@
 #include "runner.h"
 
+#include <nanobind/stl/string.h>
+
 #include <algorithm>
 #include <map>
 
+#include "events.h"
 #include "ostinato/base/error.h"
 #include "ostinato/base/threads.h"
 #include "ostinato/ir/text.h"
+#include "pools.h"
+#include "slot.h"
 #include "streams.h"
 
 namespace ostinato::python {
@@ -19,10 +24,6 @@ namespace {
 
 constexpr std::string_view kStage = "python/runner";
 
-std::vector<int64_t> row_major(const std::vector<int64_t>& sizes) {
-  return ir::Layout::contiguous(sizes).strides;
-}
-
 // `_version` counts the writes to a tensor's memory; tensors made in inference mode have none.
 int64_t version_of(PyObject* tensor) {
   static PyObject* const name = PyUnicode_InternFromString("_version");
@@ -32,12 +33,6 @@ int64_t version_of(PyObject* tensor) {
     return -1;
   }
   return PyLong_AsLongLong(version.ptr());
-}
-
-nb::tuple tuple_of(const ir::Shape& shape, const ir::Bindings& bindings) {
-  nb::list items;
-  for (const Dim& dim : shape) items.append(dim.evaluate(bindings));
-  return nb::tuple(items);
 }
 
 size_t index_of(const std::vector<ir::Value*>& values, const std::string& name) {
@@ -58,26 +53,12 @@ std::vector<const Runner*>& living() {
 
 }  // namespace
 
-struct Runner::Slot {
-  std::shared_ptr<const Program> program;
-  std::shared_ptr<device::Stream> stream;
-  std::unique_ptr<Context> context;
-  runtime::Executable* executable = nullptr;
-  std::vector<int64_t> sizes;       // of all inputs and symbols, as the executable is made for
-  std::vector<int64_t> next_sizes;  // of the call at hand
-  ir::Bindings bindings;            // under which the inputs have `sizes`
-  std::vector<void*> inputs, outputs;
-  std::vector<Tensor> staged;                   // by argument: dense copies of those that are not
-  std::vector<Tensor> temporaries;              // by output: what is written back
-  std::vector<std::optional<NewTensor>> fresh;  // by output
-  nb::object kept;                              // with zero_copy: the list of results for `sizes`
-};
-
 /// Takes an idle slot of the calling thread's, or makes one, and gives it back. Under the GIL.
 class Runner::Lease {
  public:
   explicit Lease(Runner& runner) : runner_(runner) {
-    const auto stream = thread_stream(device::get(runner.options_.device), runner.options_.threads);
+    const auto stream = thread_stream(device::get(runner.options_.device),
+                                      limited_threads(runner.options_.threads));
     auto& idle = runner.idle_;
     if (runner.options_.force_recapture) idle.clear();
     const auto found = std::find_if(idle.begin(), idle.end(), [&](const auto& slot) {
@@ -91,9 +72,13 @@ class Runner::Lease {
     slot_ = std::make_unique<Slot>();
     slot_->program = runner.program_;
     slot_->stream = stream;
+    const RunnerOptions& options = runner.options_;
     slot_->context = std::make_unique<Context>(
-        runner.program_, runtime::ContextOptions{runner.options_.capture_limit, stream});
+        runner.program_,
+        runtime::ContextOptions{options.capture_limit, stream,
+                                pool_arena(options.graph_pool, stream), options.reuse_pool});
     slot_->inputs.resize(runner.graph_.inputs().size());
+    slot_->extents.resize(runner.graph_.inputs().size());
     slot_->outputs.resize(runner.graph_.outputs().size());
     slot_->staged.resize(runner.arguments_.size());
     slot_->temporaries.resize(runner.graph_.outputs().size());
@@ -111,7 +96,9 @@ class Runner::Lease {
 };
 
 Runner::Runner(const GraphBuilder& builder, RunnerOptions options)
-    : graph_(builder.graph().specialise({})), options_(std::move(options)) {
+    : graph_(builder.graph().specialise({})),
+      thread_limits_(builder.thread_limits()),
+      options_(std::move(options)) {
   if (options_.threads == 0) options_.threads = default_threads();
   living().push_back(this);
 }
@@ -216,15 +203,21 @@ void Runner::describe_symbols() {
   described_ = true;
 }
 
-bool Runner::constants_changed(PyObject* arguments) {
+bool Runner::constants_changed(PyObject* arguments) const {
   if (program_ == nullptr) return true;
-  if (options_.frozen_parameters) return false;
   size_t next = 0;
   for (size_t i = 0; i < arguments_.size(); ++i) {
     if (arguments_[i].kind != Kind::constant) continue;
     PyObject* object = PyList_GetItem(arguments, static_cast<Py_ssize_t>(i));
     const Constant& known = constants_[next++];
-    if (view_of(object).data != known.data || version_of(object) != known.version) return true;
+    if (view_of(object).data != known.data) {
+      if (!options_.frozen_parameters) return true;
+      nb::dict details = details_of({});
+      details["argument"] = i;
+      tell("moved", details);
+      return true;
+    }
+    if (!options_.frozen_parameters && version_of(object) != known.version) return true;
   }
   return false;
 }
@@ -238,6 +231,7 @@ void Runner::read_constants(PyObject* arguments) {
     Slot slot;  // for the one tensor
     slot.staged.resize(arguments_.size());
     slot.inputs.resize(1);
+    slot.extents.resize(1);
     read_tensor(slot, argument, i, object);
     std::reverse(slot.next_sizes.begin(), slot.next_sizes.end());
     if (const auto sizes = to_integers(argument.type.shape); slot.next_sizes != sizes) {
@@ -265,103 +259,19 @@ void Runner::make_program() {
   std::shared_ptr<const Program> program;
   {
     const nb::gil_scoped_release release;
-    program = std::make_shared<const Program>(
-        std::move(graph), device::get(options_.device),
-        runtime::ProgramOptions{options_.mode, options_.threads, options_.passes_off});
+    runtime::ProgramOptions options{options_.mode, options_.threads, options_.passes_off};
+    options.in_place = options_.in_place;
+    options.cat_in_place = options_.cat_in_place;
+    options.donations = donations();
+    options.thread_limits = thread_limits_;
+    options.specialise = options_.specialise;
+    program = std::make_shared<const Program>(std::move(graph), device::get(options_.device),
+                                              std::move(options));
   }
   program_ = std::move(program);
   idle_.clear();
   ++statistics_.programs;
   statistics_.passes_ms += program_->passes_ms();
-}
-
-/// The address of a tensor's elements in memory order: its own, or of a dense copy.
-void Runner::read_tensor(Slot& slot, const Argument& argument, size_t index,
-                         PyObject* tensor) const {
-  const TensorView view = view_of(tensor);
-  const auto wrong = [&](const std::string& what, const std::string& expected,
-                         const std::string& got) {
-    fail(ErrorCode::invalid_argument, kStage, "Compile again for such an argument.",
-         "expected {} {} for argument {}, got {}", what, expected, index, got);
-  };
-  if (!view.on_cpu) wrong("device", "cpu", "another");
-  if (view.dtype != argument.type.dtype) {
-    wrong("dtype", std::string(name_of(argument.type.dtype)),
-          view.dtype ? std::string(name_of(*view.dtype)) : "another");
-  }
-  const size_t rank = argument.type.shape.size();
-  if (view.rank != rank) wrong("rank", std::to_string(rank), std::to_string(view.rank));
-  bool dense = true, empty = false;
-  int64_t stride = 1;
-  for (size_t d = rank; d-- > 0;) {
-    const size_t logical = argument.order.empty() ? d : argument.order[d];
-    const int64_t size = view.sizes[logical];
-    slot.next_sizes.push_back(size);
-    if (size != 1 && view.strides[logical] != stride) dense = false;
-    stride *= size;
-    empty = empty || size == 0;
-  }
-  const size_t slot_index = argument.kind == Kind::input ? argument.index : 0;
-  slot.inputs[slot_index] = view.data;
-  if (dense || empty) return;
-  std::vector<int64_t> sizes, strides;
-  for (size_t d = 0; d < rank; ++d) {
-    const size_t logical = argument.order.empty() ? d : argument.order[d];
-    sizes.push_back(view.sizes[logical]);
-    strides.push_back(view.strides[logical]);
-  }
-  Tensor& copy = slot.staged[index];
-  if (!copy.defined() || copy.shape() != sizes) copy = Tensor::empty(argument.type.dtype, sizes);
-  copy_strided(copy.data(), row_major(sizes).data(), view.data, strides.data(), sizes.data(), rank,
-               size_of(argument.type.dtype));
-  slot.inputs[slot_index] = copy.data();
-}
-
-void Runner::read_number(Slot& slot, size_t index, PyObject* tensor) const {
-  const TensorView view = view_of(tensor);
-  if (!view.is_float64 || view.rank != 0) {
-    fail(ErrorCode::invalid_argument, kStage, "Compile again for such an argument.",
-         "expected a float for argument {}, got a tensor", index);
-  }
-  Tensor& number = slot.staged[index];
-  if (!number.defined()) number = Tensor::empty(DType::float32, {});
-  *number.as<float>() = static_cast<float>(*static_cast<const double*>(view.data));
-  slot.inputs[arguments_[index].index] = number.data();
-}
-
-void Runner::read_inputs(Slot& slot, PyObject* arguments) const {
-  slot.next_sizes.clear();
-  for (size_t i = 0; i < arguments_.size(); ++i) {
-    PyObject* object = PyList_GetItem(arguments, static_cast<Py_ssize_t>(i));
-    switch (arguments_[i].kind) {
-      case Kind::input: read_tensor(slot, arguments_[i], i, object); break;
-      case Kind::number: read_number(slot, i, object); break;
-      case Kind::symbol: slot.next_sizes.push_back(nb::cast<int64_t>(nb::handle(object))); break;
-      case Kind::constant:
-      case Kind::unused: break;
-    }
-  }
-}
-
-/// The symbols' values; throws for sizes that no values make.
-void Runner::bind(Slot& slot) const {
-  slot.bindings.clear();
-  for (const SymbolSource& source : sources_) {
-    slot.bindings[source.name] = slot.next_sizes[source.position];
-  }
-  size_t position = 0;
-  for (size_t i = 0; i < arguments_.size(); ++i) {
-    const Argument& argument = arguments_[i];
-    if (argument.kind == Kind::symbol) ++position;
-    if (argument.kind != Kind::input) continue;
-    for (size_t d = argument.type.shape.size(); d-- > 0; ++position) {
-      const int64_t expected = argument.type.shape[d].evaluate(slot.bindings);
-      if (slot.next_sizes[position] == expected) continue;
-      fail(ErrorCode::invalid_argument, kStage, "Compile again for such an argument.",
-           "expected size {} in dim {} of argument {}, got {}", expected,
-           argument.order.empty() ? d : argument.order[d], i, slot.next_sizes[position]);
-    }
-  }
 }
 
 void Runner::prepare(Slot& slot) {
@@ -374,7 +284,9 @@ void Runner::prepare(Slot& slot) {
   const auto& types = slot.executable->outputs();
   for (size_t i = 0; i < types.size(); ++i) {
     std::vector<int64_t> sizes = to_integers(types[i].shape);
-    if (temporary_[i]) {
+    if (slot.executable->plan().in_input[i]) {
+      slot.outputs[i] = nullptr;
+    } else if (temporary_[i]) {
       Tensor& memory = slot.temporaries[i];
       if (!memory.defined() || memory.shape() != sizes) {
         memory = Tensor::empty(types[i].dtype, std::move(sizes));
@@ -385,58 +297,6 @@ void Runner::prepare(Slot& slot) {
       slot.outputs[i] = slot.fresh[i]->data();
     }
   }
-}
-
-nb::object Runner::view(const Result& result, nb::handle base, const ir::Bindings& bindings) const {
-  int64_t offset = result.offset.evaluate(bindings);
-  if (result.kind == ResultKind::argument_view) {
-    offset += nb::cast<int64_t>(base.attr("storage_offset")());
-  }
-  return base.attr("as_strided")(tuple_of(result.sizes, bindings),
-                                 tuple_of(result.strides, bindings), offset);
-}
-
-nb::list Runner::results(Slot& slot, PyObject* arguments) const {
-  std::vector<nb::object> tensors(slot.fresh.size());
-  for (size_t i = 0; i < tensors.size(); ++i) {
-    if (!slot.fresh[i]) continue;
-    tensors[i] = slot.fresh[i]->release();
-    slot.fresh[i].reset();
-  }
-  nb::list list;
-  for (const Result& result : results_) {
-    switch (result.kind) {
-      case ResultKind::output: list.append(tensors[result.index]); break;
-      case ResultKind::output_view:
-        list.append(view(result, tensors[result.index], slot.bindings));
-        break;
-      case ResultKind::argument:
-        list.append(nb::borrow(PyList_GetItem(arguments, static_cast<Py_ssize_t>(result.index))));
-        break;
-      case ResultKind::argument_view: {
-        PyObject* base = PyList_GetItem(arguments, static_cast<Py_ssize_t>(result.index));
-        list.append(view(result, base, slot.bindings));
-        break;
-      }
-      case ResultKind::dim: list.append(result.offset.evaluate(slot.bindings)); break;
-      case ResultKind::none: list.append(nb::none()); break;
-    }
-  }
-  return list;
-}
-
-void Runner::finish_writes(Slot& slot, PyObject* arguments) const {
-  if (writes_.empty()) return;
-  nb::list written;
-  for (const Write& write : writes_) {
-    PyObject* object = PyList_GetItem(arguments, static_cast<Py_ssize_t>(write.argument));
-    const TensorView target = view_of(object);
-    const std::vector<int64_t> sizes(target.sizes, target.sizes + target.rank);
-    copy_strided(target.data, target.strides, slot.outputs[write.output], row_major(sizes).data(),
-                 sizes.data(), target.rank, size_of(*target.dtype));
-    written.append(nb::borrow(object));
-  }
-  tell_written(written);
 }
 
 nb::list Runner::operator()(nb::list arguments) {
@@ -454,12 +314,12 @@ nb::list Runner::operator()(nb::list arguments) {
   read_inputs(slot, arguments.ptr());
   const runtime::Counters before = slot.context->counters();
   const bool keep = slot.kept.is_valid() && slot.sizes == slot.next_sizes;
+  if (!keep && !try_prepare(slot)) return nb::list(fallback_(arguments));
+  count(slot, before);
   {
     const nb::gil_scoped_release release;
-    if (!keep) prepare(slot);
     (*slot.executable)({slot.inputs, slot.outputs});
   }
-  count(slot, before);
   finish_writes(slot, arguments.ptr());
   if (keep) return nb::list(slot.kept);
   nb::list list = results(slot, arguments.ptr());
@@ -467,15 +327,59 @@ nb::list Runner::operator()(nb::list arguments) {
   return list;
 }
 
-void Runner::count(const Slot& slot, const runtime::Counters& before) {
+/// False where the shape cannot be captured, and PyTorch is to run the call.
+bool Runner::try_prepare(Slot& slot) {
+  try {
+    const nb::gil_scoped_release release;
+    prepare(slot);
+    return true;
+  } catch (const Error& error) {
+    slot.executable = nullptr;
+    if (!fallback_.is_valid() || error.code() == ErrorCode::interrupted ||
+        error.code() == ErrorCode::invalid_argument) {
+      throw;
+    }
+    nb::dict details = details_of(slot.bindings);
+    details["reason"] = error.message();
+    tell("failed", details);
+    return false;
+  }
+}
+
+nb::dict Runner::details_of(const ir::Bindings& bindings) const {
+  nb::dict sizes, details;
+  for (const auto& [name, size] : bindings) sizes[name.c_str()] = size;
+  details["graph"] = graph_.name;
+  details["sizes"] = sizes;
+  details["strict"] = options_.strict;
+  return details;
+}
+
+void Runner::count(Slot& slot, const runtime::Counters& before) {
   const runtime::Counters& after = slot.context->counters();
   if (after.captures == before.captures) return;
-  statistics_.captures += after.captures - before.captures;
-  statistics_.evictions += after.evictions - before.evictions;
+  const size_t evicted = after.evictions - before.evictions;
+  slot.arenas.insert(slot.executable->arena());
+  statistics_.arenas = std::max(statistics_.arenas, slot.arenas.size());
   const runtime::Phases& phases = slot.executable->phases();
+  if (options_.force_recapture && statistics_.captures > 0) ++statistics_.recaptures;
+  ++statistics_.captures;
+  statistics_.evictions += evicted;
+  statistics_.steps = slot.executable->plan().steps.size();
   statistics_.plan_ms += phases.plan_ms;
   statistics_.pack_ms += phases.pack_ms;
   statistics_.capture_ms += phases.capture_ms;
+  nb::dict details = details_of(slot.bindings);
+  details["plan_ms"] = phases.plan_ms;
+  details["pack_ms"] = phases.pack_ms;
+  details["capture_ms"] = phases.capture_ms;
+  details["arena_bytes"] = slot.executable->plan().arena_bytes;
+  details["captures"] = statistics_.captures;
+  details["recaptures"] = statistics_.recaptures;
+  tell("captured", details);
+  if (evicted == 0) return;
+  details["limit"] = options_.capture_limit;
+  tell("evicted", details);
 }
 
 std::string Runner::program_text() const {

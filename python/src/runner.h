@@ -2,6 +2,7 @@
 
 #include <nanobind/nanobind.h>
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -21,12 +22,20 @@ struct RunnerOptions {
   bool frozen_parameters = false;
   bool force_recapture = false;
   bool zero_copy = false;
+  bool strict = false;  ///< records are errors
+  bool in_place = true, input_in_place = true, cat_in_place = true;
+  bool specialise = false;
+  std::string graph_pool;  ///< captures of all runners of this pool share an arena; empty: none
+  bool reuse_pool = true;  ///< captures of this runner share one
   std::vector<std::string> passes_off;
 };
 
 /// What a runner did so far.
 struct RunnerStatistics {
-  size_t captures = 0, evictions = 0, programs = 0;
+  size_t captures = 0, recaptures = 0, evictions = 0, programs = 0;
+  size_t steps = 0;         ///< launches of the last capture
+  size_t arenas = 0;        ///< that captures of one context have
+  size_t written_back = 0;  ///< bytes, copied to arguments after calls
   double passes_ms = 0, plan_ms = 0, pack_ms = 0, capture_ms = 0;  ///< of all captures
 };
 
@@ -63,6 +72,10 @@ class Runner {
 
   /// Writes an output, which is no result, into the argument's memory after each call.
   void write_back(size_t output, size_t argument);
+
+  /// What to call with the arguments where a shape cannot be captured; the next call of that shape
+  /// tries again. Without it the error is raised.
+  void fall_back(nanobind::object function) { fallback_ = std::move(function); }
 
   nanobind::list operator()(nanobind::list arguments);
 
@@ -108,21 +121,26 @@ class Runner {
   class Lease;
 
   void describe_symbols();
-  bool constants_changed(PyObject* arguments);
+  bool constants_changed(PyObject* arguments) const;
   void read_constants(PyObject* arguments);
   void make_program();
+  std::vector<plan::Donation> donations() const;
   void read_inputs(Slot& slot, PyObject* arguments) const;
+  void keep_apart(Slot& slot) const;
   void read_tensor(Slot& slot, const Argument& argument, size_t index, PyObject* tensor) const;
   void read_number(Slot& slot, size_t index, PyObject* tensor) const;
   void bind(Slot& slot) const;
   void prepare(Slot& slot);
-  void count(const Slot& slot, const runtime::Counters& before);
+  bool try_prepare(Slot& slot);
+  void count(Slot& slot, const runtime::Counters& before);
+  nanobind::dict details_of(const ir::Bindings& bindings) const;
   nanobind::list results(Slot& slot, PyObject* arguments) const;
   nanobind::object view(const Result& result, nanobind::handle base,
                         const ir::Bindings& bindings) const;
-  void finish_writes(Slot& slot, PyObject* arguments) const;
+  void finish_writes(Slot& slot, PyObject* arguments);
 
   ir::Graph graph_;
+  std::map<int, int> thread_limits_;  // by the id of a call's first result
   RunnerOptions options_;
   std::vector<Argument> arguments_;
   std::vector<Result> results_;
@@ -136,6 +154,7 @@ class Runner {
   std::shared_ptr<const runtime::Program> program_;
   std::vector<std::unique_ptr<Slot>> idle_;
   RunnerStatistics statistics_;
+  nanobind::object fallback_;
 };
 
 void bind_runner(nanobind::module_& module);

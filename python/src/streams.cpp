@@ -1,9 +1,12 @@
 #include "streams.h"
 
+#include <algorithm>
 #include <map>
 #include <mutex>
 #include <utility>
 #include <vector>
+
+#include "ostinato/base/error.h"
 
 namespace ostinato::python {
 
@@ -43,7 +46,25 @@ std::shared_ptr<device::Stream> take_left(const Key& key) {
   return nullptr;
 }
 
+thread_local std::vector<int> limits;  // each at most the one before
+
 }  // namespace
+
+void push_thread_limit(int threads) {
+  limits.push_back(limits.empty() ? threads : std::min(threads, limits.back()));
+}
+
+void pop_thread_limit() {
+  if (limits.empty()) {
+    fail(ErrorCode::invalid_argument, "python/streams", "Leave only scopes that were entered.",
+         "there is no limit of threads to take back");
+  }
+  limits.pop_back();
+}
+
+int limited_threads(int threads) {
+  return limits.empty() ? threads : std::min(threads, limits.back());
+}
 
 std::shared_ptr<device::Stream> thread_stream(device::Device& device, int threads) {
   thread_local Own own;
