@@ -347,6 +347,7 @@ def clamp_tensor(name, make):
         low, high = make(4, dtype=dtype), make(3, 1, dtype=dtype)
         yield Case({"self": self, "min": low, "max": high})
         yield Case({"self": self, "min": None, "max": high})
+        yield Case({"self": make(0, 4, dtype=dtype), "min": low, "max": None})
         yield Case({"self": self, "min": low, "max": None})
     yield Case({"self": make(3, dtype=torch.int64), "min": make(3), "max": None})
     for dtype, low in [(torch.uint8, -2), (torch.int32, 2**32 + 1), (torch.bfloat16, 0.1)]:
@@ -377,6 +378,7 @@ def copy(name, make):
     """Broadcast and converted to self."""
     for target in DTYPES:
         for source in DTYPES:
+            yield Case({"self": make(0, 3, dtype=target), "src": make(3, dtype=source, low=0)})
             for shape in [(2, 3), (1, 3), (3,), ()]:
                 src = make(*shape, dtype=source, low=0)
                 yield Case({"self": make(2, 3, dtype=target), "src": src})

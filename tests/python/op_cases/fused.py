@@ -85,10 +85,10 @@ def rotary(name, make):
     for dtype in FLOATS:
         for size in (8, 4):
             for interleaved in (False, True):
-                for how in [lambda tensor: tensor, permuted]:
-                    angles = make(2, 1, 3, size)
+                for how, length in [(lambda tensor: tensor, 3), (permuted, 3), (stepped, 0)]:
+                    angles = make(2, 1, length, size)
                     operands = {
-                        "self": how(make(2, 4, 3, 8, dtype=dtype)),
+                        "self": how(make(2, 4, length, 8, dtype=dtype)),
                         "cos": angles.cos().to(dtype),
                         "sin": angles.sin().to(dtype),
                     }
@@ -144,6 +144,8 @@ def attention(name, make):
             ({"mask": make(5, 7, dtype=dtype)}, {"causal": True, "offset": 1}),
         ]:
             yield Case({**operands, **changes}, attributes, "matmul", attend)
+        nobody = {key: operands[key][:0] for key in ("query", "key", "value")}
+        yield Case({**operands, **nobody}, {}, "matmul", attend)
 
 
 @cases("linear")
@@ -165,9 +167,9 @@ def linear(name, make):
     for dtype in FLOATS:
         for activation in functions:
             for bias in (None, make(5, dtype=dtype)):
-                for residual in (None, make(2, 3, 5, dtype=dtype)):
+                for rows, residual in [(2, None), (2, make(2, 3, 5, dtype=dtype)), (0, None)]:
                     operands = {
-                        "input": make(2, 3, 4, dtype=dtype, low=-1, high=1),
+                        "input": make(rows, 3, 4, dtype=dtype, low=-1, high=1),
                         "weight": make(5, 4, dtype=dtype, low=-1, high=1),
                         "bias": bias,
                         "residual": residual,

@@ -48,6 +48,11 @@ def gather(name, make):
 def scatter(name, make):
     """Without two values for one place, whose order PyTorch leaves open; sums may meet."""
     for dtype in NUMBERS if name == "aten.scatter_add" else DTYPES:
+        value = {"value": 1} if name == "aten.scatter.value" else {}
+        empty = {"self": make(3, 4, dtype=dtype), "index": torch.zeros(0, 4, dtype=torch.int64)}
+        if not value:
+            empty["src"] = make(0, 4, dtype=dtype)
+        yield Case(empty, {"dim": 0, **value})
         for dim in (0, 1):
             self = make(4, 4, dtype=dtype)
             order = torch.rand(3, 3, generator=make.generator).argsort(dim)
@@ -93,6 +98,11 @@ def index(name, make):
 def index_put(name, make):
     """Values that are broadcast, assigned and added."""
     for dtype in NUMBERS:
+        nothing = {
+            "indices": [torch.zeros(0, dtype=torch.int64)],
+            "values": make(0, 3, dtype=dtype),
+        }
+        yield Case({"self": make(2, 3, dtype=dtype), **nothing}, {"accumulate": False})
         self = make(4, 5, 6, dtype=dtype)
         order = torch.randperm(4, generator=make.generator)[:3]
         columns = torch.randperm(5, generator=make.generator)[:3]
@@ -111,8 +121,9 @@ def index_put(name, make):
 def masked_fill(name, make):
     """Masks that are broadcast."""
     for dtype in DTYPES:
-        for shape in [(3, 4), (4,), (3, 1), ()]:
-            operands = {"self": make(3, 4, dtype=dtype), "mask": make(*shape, dtype=torch.bool)}
+        sizes = [((3, 4), (3, 4)), ((3, 4), (4,)), ((3, 4), (3, 1)), ((3, 4), ()), ((0, 4), (4,))]
+        for size, shape in sizes:
+            operands = {"self": make(*size, dtype=dtype), "mask": make(*shape, dtype=torch.bool)}
             if name == "aten.masked_fill.Tensor":
                 yield Case({**operands, "value": torch.tensor(1)})
             else:
@@ -133,6 +144,8 @@ def masked_scatter(name, make):
             mask = make(*shape, dtype=torch.bool)
             source = make(20, dtype=dtype)
             yield Case({"self": make(3, 4, dtype=dtype), "mask": mask, "source": source})
+        empty = {"self": make(0, 4, dtype=dtype), "mask": make(4, dtype=torch.bool)}
+        yield Case({**empty, "source": make(0, dtype=dtype)})
         self = stepped(make(3, 4, dtype=dtype))
         yield Case(
             {"self": self, "mask": make(3, 4, dtype=torch.bool), "source": make(12, dtype=dtype)}

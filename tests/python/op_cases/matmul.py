@@ -5,7 +5,7 @@ import math
 
 import torch
 
-from .harness import FLOATS, STRIDES, Case, aten, cases, once, permuted, stepped
+from .harness import FLOATS, STRIDES, Case, aten, cases, contiguous, once, permuted, stepped
 
 SIZES = [(2, 3, 4), (1, 1, 1), (5, 0, 3), (0, 2, 3), (3, 17, 9), (1, 64, 33)]
 
@@ -62,6 +62,8 @@ def vectors(name, make):
             ((2, 3, 4), (4, 5)),
             ((2, 1, 3, 4), (5, 4, 2)),
             ((2, 3, 4), (4,)),
+            ((2, 0), (0, 3)),
+            ((0, 2, 3), (3, 4)),
         ],
         "aten.mv": [((3, 4), (4,)), ((2, 0), (0,))],
         "aten.dot": [((5,), (5,)), ((0,), (0,))],
@@ -107,6 +109,8 @@ def convolution(name, make):
                 for how in [lambda tensor: tensor, permuted, stepped]:
                     operands = {"input": how(self), "weight": how(weight), "bias": bias}
                     yield Case(operands, attributes, "matmul")
+            operands = {"input": make(0, *x[1:], dtype=dtype), "weight": weight, "bias": None}
+            yield Case(operands, attributes, "matmul")
 
 
 POOLS = [
@@ -127,6 +131,7 @@ def max_pool(name, make):
             yield Case({"self": self}, attributes, ordered=False)
             yield Case({"self": permuted(self)}, attributes, ordered=False)
         yield Case({"self": make(3, 5, 5, dtype=dtype)}, POOLS[0])
+        yield Case({"self": make(0, 2, 5, 5, dtype=dtype)}, POOLS[0])
     self = torch.tensor([[[1.0, float("nan")], [3.0, 4.0]]])
     yield Case({"self": self}, {"kernel_size": [2]})
 
@@ -141,6 +146,7 @@ def avg_pool(name, make):
             yield Case({"self": stepped(self)}, attributes, "reduction")
             yield Case({"self": self}, {**attributes, "count_include_pad": False}, "reduction")
             yield Case({"self": self}, {**attributes, "divisor_override": 3}, "reduction")
+        yield Case({"self": make(0, 2, 5, 5, dtype=dtype)}, POOLS[0], "reduction")
 
 
 @cases("aten._adaptive_avg_pool2d", "aten.adaptive_avg_pool2d")
@@ -148,7 +154,9 @@ def adaptive_avg_pool(name, make):
     """Sizes that divide and that do not."""
     for dtype in FLOATS:
         for size in ([1, 1], [2, 3], [5, 4]):
-            yield Case({"self": make(2, 3, 6, 7, dtype=dtype)}, {"output_size": size}, "reduction")
+            for shape in [(2, 3, 6, 7), (0, 3, 6, 7), (3, 6, 7)]:
+                self = make(*shape, dtype=dtype)
+                yield Case({"self": self}, {"output_size": size}, "reduction")
 
 
 @cases("aten.upsample_nearest2d", "aten.upsample_bilinear2d", "aten.upsample_bicubic2d")
@@ -164,6 +172,8 @@ def upsample(name, make):
                 self = make(2, 3, 5, 6, dtype=dtype)
                 yield Case({"self": self}, attributes, "reduction", once(aten(name)))
                 yield Case({"self": permuted(self)}, scaled, "reduction", once(aten(name)))
+                empty = make(0, 3, 5, 6, dtype=dtype)
+                yield Case({"self": empty}, attributes, "reduction", once(aten(name)))
 
 
 @cases("aten._softmax", "aten._log_softmax")
@@ -207,18 +217,20 @@ def group_norm(name, make):
     for dtype in FLOATS:
         for group in (1, 2, 6):
             for weight, bias in [(make(6, dtype=dtype), make(6, dtype=dtype)), (None, None)]:
-                yield Case(
-                    {"input": make(2, 6, 3, 4, dtype=dtype), "weight": weight, "bias": bias},
-                    {"N": 2, "C": 6, "HxW": 12, "group": group, "eps": 1e-5},
-                    "reduction",
-                )
+                for n in (2, 0):
+                    yield Case(
+                        {"input": make(n, 6, 3, 4, dtype=dtype), "weight": weight, "bias": bias},
+                        {"N": n, "C": 6, "HxW": 12, "group": group, "eps": 1e-5},
+                        "reduction",
+                        contiguous(aten(name)),
+                    )
 
 
 @cases("aten._native_batch_norm_legit_no_training")
 def batch_norm(name, make):
     """With and without weights."""
     for dtype in FLOATS:
-        for shape in [(2, 3, 4, 5), (2, 3), (1, 3, 7)]:
+        for shape in [(2, 3, 4, 5), (2, 3), (1, 3, 7), (0, 3, 4, 5)]:
             for weight, bias in [(make(3, dtype=dtype), make(3, dtype=dtype)), (None, None)]:
                 operands = {
                     "input": make(*shape, dtype=dtype),
@@ -227,7 +239,8 @@ def batch_norm(name, make):
                     "running_mean": make(3, dtype=dtype),
                     "running_var": make(3, dtype=dtype, low=0.5),
                 }
-                yield Case(operands, {"momentum": 0.1, "eps": 1e-5}, "reduction")
+                attributes = {"momentum": 0.1, "eps": 1e-5}
+                yield Case(operands, attributes, "reduction", contiguous(aten(name)))
 
 
 @cases("aten.scaled_dot_product_attention")
@@ -242,6 +255,8 @@ def sdpa(name, make):
             yield Case({"query": q, "key": k, "value": v, "attn_mask": attn_mask}, {}, "matmul")
         operands = {"query": q, "key": k, "value": v, "attn_mask": None}
         yield Case(operands, {"is_causal": True, "scale": 0.3}, "matmul")
+        empty = {"query": q[:0], "key": k[:0], "value": v[:0], "attn_mask": None}
+        yield Case(empty, {}, "matmul")
         few = {"key": make(2, 2, 7, 8, dtype=dtype), "value": make(2, 2, 7, 8, dtype=dtype)}
         yield Case({**operands, **few}, {"enable_gqa": True}, "matmul")
 

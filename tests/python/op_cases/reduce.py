@@ -253,6 +253,9 @@ def topk(name, make):
                 for k in {1, (shape[dim] if shape else 1), 0}:
                     attributes = {"k": k, "dim": dim, "largest": largest, "sorted": True}
                     yield Case({"self": tensor}, attributes, ordered=False)
+    for dtype in NUMBERS:
+        yield Case({"self": make(3, 0, dtype=dtype)}, {"k": 0, "dim": 1})
+        yield Case({"self": make(0, 3, dtype=dtype)}, {"k": 2, "dim": 1})
     distinct = torch.randperm(60, generator=make.generator).float().reshape(6, 10)
     yield Case({"self": distinct}, {"k": 4})
     yield Case({"self": distinct}, {"k": 3, "dim": 0, "largest": False})

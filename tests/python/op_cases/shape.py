@@ -5,23 +5,25 @@ import torch
 from .harness import DTYPES, STRIDES, Case, Maker, cases
 
 VIEWS = {
-    "aten.alias": [((2, 3), {}), ((), {})],
+    "aten.alias": [((2, 3), {}), ((), {}), ((0, 3), {})],
     "aten.as_strided": [
         ((4, 6), {"size": [2, 3], "stride": [6, 2], "storage_offset": 1}),
         ((12,), {"size": [3, 4, 2], "stride": [1, 2, 0]}),
         ((5,), {"size": [0, 2], "stride": [1, 1]}),
     ],
-    "aten.detach": [((2, 3), {})],
+    "aten.detach": [((2, 3), {}), ((3, 0), {})],
     "aten.diagonal": [
         ((3, 4), {}),
         ((3, 4), {"offset": -1}),
         ((2, 3, 4), {"offset": 1, "dim1": 0, "dim2": 2}),
+        ((0, 3), {}),
     ],
     "aten.expand": [
         ((2, 1, 3), {"size": [4, 2, 5, 3]}),
         ((1, 3), {"size": [2, -1]}),
         ((), {"size": [2, 3]}),
         ((1,), {"size": [0]}),
+        ((0, 1), {"size": [2, 0, 3]}),
     ],
     "aten.flip": [
         ((2, 3, 4), {"dims": [0, -1]}),
@@ -40,6 +42,7 @@ VIEWS = {
         ((2, 3), {"repeats": [0, 2]}),
         ((), {"repeats": [4]}),
         ((2,), {"repeats": [3]}),
+        ((0, 2), {"repeats": [3, 1]}),
     ],
     "aten.roll": [
         ((7,), {"shifts": [3], "dims": []}),
@@ -51,6 +54,7 @@ VIEWS = {
         ((2, 3, 4), {"dim": 1, "index": -1}),
         ((2, 3), {"dim": -1, "index": 0}),
         ((4,), {"dim": 0, "index": 2}),
+        ((0, 3), {"dim": 1, "index": 2}),
     ],
     "aten.slice.Tensor": [
         ((5, 6), {"dim": 1, "start": 1, "end": 5, "step": 2}),
@@ -59,6 +63,8 @@ VIEWS = {
         ((5,), {"start": 4, "end": 2}),
         ((5,), {"start": -9, "end": 99}),
         ((5,), {"end": 9223372036854775807, "step": 3}),
+        ((0, 4), {"dim": 1, "start": 1, "step": 2}),
+        ((0,), {"start": 1}),
     ],
     "aten.split.Tensor": [
         ((7, 2), {"split_size": 3}),
@@ -68,15 +74,26 @@ VIEWS = {
     "aten.split_with_sizes": [
         ((7, 2), {"split_sizes": [3, 0, 4]}),
         ((2, 6), {"split_sizes": [1, 5], "dim": 1}),
+        ((0, 3), {"split_sizes": [2, 1], "dim": 1}),
     ],
-    "aten.squeeze": [((1, 2, 1, 3), {}), ((1,), {}), ((), {})],
-    "aten.squeeze.dim": [((1, 2, 1), {"dim": -1}), ((1, 2), {"dim": 1}), ((), {"dim": 0})],
-    "aten.squeeze.dims": [((1, 2, 1), {"dim": [0, -1]}), ((1, 2, 1), {"dim": [1]})],
-    "aten.t": [((2, 3), {}), ((4,), {}), ((), {})],
+    "aten.squeeze": [((1, 2, 1, 3), {}), ((1,), {}), ((), {}), ((0, 1), {})],
+    "aten.squeeze.dim": [
+        ((1, 2, 1), {"dim": -1}),
+        ((1, 2), {"dim": 1}),
+        ((), {"dim": 0}),
+        ((0, 1), {"dim": 0}),
+    ],
+    "aten.squeeze.dims": [
+        ((1, 2, 1), {"dim": [0, -1]}),
+        ((1, 2, 1), {"dim": [1]}),
+        ((1, 0, 1), {"dim": [0, 1]}),
+    ],
+    "aten.t": [((2, 3), {}), ((4,), {}), ((), {}), ((0, 3), {})],
     "aten.transpose.int": [
         ((2, 3, 4), {"dim0": 0, "dim1": -1}),
         ((2, 3), {"dim0": 1, "dim1": 1}),
         ((), {"dim0": 0, "dim1": -1}),
+        ((2, 0), {"dim0": 0, "dim1": 1}),
     ],
     "aten.tril": [
         ((4, 5), {}),
@@ -84,13 +101,24 @@ VIEWS = {
         ((3, 4), {"diagonal": -2}),
         ((0, 3), {}),
     ],
-    "aten.triu": [((4, 5), {}), ((2, 3, 3), {"diagonal": 1}), ((3, 4), {"diagonal": -2})],
-    "aten.unbind.int": [((3, 2), {}), ((2, 4), {"dim": -1})],
+    "aten.triu": [
+        ((4, 5), {}),
+        ((2, 3, 3), {"diagonal": 1}),
+        ((3, 4), {"diagonal": -2}),
+        ((0, 3), {}),
+    ],
+    "aten.unbind.int": [((3, 2), {}), ((2, 4), {"dim": -1}), ((2, 0), {})],
     "aten.unfold": [
         ((7, 2), {"dimension": 0, "size": 3, "step": 2}),
         ((2, 6), {"dimension": -1, "size": 2, "step": 3}),
+        ((0, 4), {"dimension": 1, "size": 2, "step": 1}),
     ],
-    "aten.unsqueeze": [((2, 3), {"dim": 1}), ((2, 3), {"dim": -1}), ((), {"dim": 0})],
+    "aten.unsqueeze": [
+        ((2, 3), {"dim": 1}),
+        ((2, 3), {"dim": -1}),
+        ((), {"dim": 0}),
+        ((0, 3), {"dim": -1}),
+    ],
     "aten.view": [
         ((2, 3, 4), {"size": [6, -1]}),
         ((2, 3), {"size": [3, 2, 1]}),
@@ -150,6 +178,7 @@ def join(name, make):
             yield Case({"tensors": tensors}, {"dim": dim})
             yield Case({"tensors": [how(tensors[0]) for how in STRIDES]}, {"dim": dim})
         yield Case({"tensors": [make(2, 3, dtype=dtype)]})
+        yield Case({"tensors": [make(0, 3, dtype=dtype), make(0, 3, dtype=dtype)]}, {"dim": 1})
     if name == "aten.cat":
         yield Case({"tensors": [make(2, 3), make(4, 3), make(0, 3)]})
         yield Case({"tensors": [make(0), make(4, 3)]}, {"dim": 1})
@@ -178,3 +207,5 @@ def select_scatter(name, make):
         yield Case(
             {"self": make(3, 4, dtype=dtype), "src": make(4, dtype=dtype)}, {"dim": 0, "index": 1}
         )
+        operands = {"self": make(2, 0, dtype=dtype), "src": make(0, dtype=dtype)}
+        yield Case(operands, {"dim": 0, "index": 1})
