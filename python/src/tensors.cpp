@@ -66,7 +66,10 @@ void use_tensors_of(nb::handle type, nb::object tell_written) {
   written_hook = tell_written.release().ptr();
 }
 
-void tell_written(const nb::list& tensors) { nb::handle(written_hook)(tensors); }
+void tell_written(const nb::list& tensors) {
+  const nb::handle hook(written_hook);
+  hook(tensors);
+}
 
 TensorView view_of(PyObject* tensor) {
   DLTensor view;

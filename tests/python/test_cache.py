@@ -60,7 +60,9 @@ class Decoder(torch.nn.Module):
 def check(module, compiled, rows=5, **arguments):
     """One call against eager's, with its effects."""
     x, caches, total = torch.randn(rows, 8), [torch.zeros(4)], module.total.clone()
+    versions = caches[0]._version, module.total._version
     got = compiled(x, caches, **arguments)
+    assert caches[0]._version > versions[0] and module.total._version > versions[1]
     written = module.total.clone()
     module.total.copy_(total)
     expected_caches = [torch.zeros(4)]
