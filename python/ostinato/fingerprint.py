@@ -16,6 +16,7 @@ from ostinato import _engine
 
 _TORCH = os.path.dirname(torch.__file__) + os.sep
 _HIDDEN = {"_parameters", "_buffers", "_modules"}
+_OF_PROCESS = {"_original_object_hash"}  # transformers' generation_config: a hash() of texts
 _DEPTH = 8
 
 
@@ -26,7 +27,7 @@ def digest(text: str | bytes) -> str:
 
 def of_code(code: types.CodeType) -> str:
     """The bytecode with its constants and names, whatever file it is in."""
-    constants = [of_code(c) if inspect.iscode(c) else repr(c) for c in code.co_consts]
+    constants = [of_code(c) if inspect.iscode(c) else _Plain()(c) for c in code.co_consts]
     parts = [code.co_code.hex(), *constants, *code.co_names, *code.co_varnames, *code.co_freevars]
     return digest("\0".join(parts))
 
@@ -83,7 +84,11 @@ class _Plain:
         if depth == _DEPTH or isinstance(value, (torch.nn.Module, types.ModuleType)):
             return type(value).__qualname__
         if isinstance(value, dict):
-            items = [f"{self(k, depth + 1)}: {self(v, depth + 1)}" for k, v in value.items()]
+            items = [
+                f"{self(k, depth + 1)}: {self(v, depth + 1)}"
+                for k, v in value.items()
+                if k not in _OF_PROCESS
+            ]
             return "{" + ", ".join(items) + "}"
         if isinstance(value, (list, tuple)):
             return f"{type(value).__name__}[{', '.join(self(v, depth + 1) for v in value)}]"

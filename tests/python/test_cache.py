@@ -489,11 +489,18 @@ print(json.dumps([graphs, [record.detail for record in records()]]))
 _MODEL = """
 import torch
 import helper
+class Settings:  # as transformers' generation_config
+    def __init__(self):
+        self._original_object_hash = hash("this process")
 class Model(torch.nn.Module):
     def __init__(self):
         super().__init__()
         self.linear = torch.nn.Linear(8, 4)
+        self.settings = Settings()
+        self.kinds = {"one", "two", "three"}
     def forward(self, x):
+        if x.dtype in {"one", "two", "three"}:
+            x = x + 1
         return helper.scaled(self.linear(x))
 """
 
