@@ -29,6 +29,8 @@ from ostinato.sizes import (
 )
 from ostinato.whole import NAMESPACE
 
+_ALWAYS_IN_TORCH = {"_c10d_functional"}  # collectives: theirs is the process group
+
 # Calls that read sizes, not data.
 SIZE_QUERIES = {
     torch.ops.aten.sym_size,
@@ -183,8 +185,8 @@ class Importer:
     def _fall_back(self, node: Node, reason: str):
         """Lets PyTorch compute the node, and says so."""
         name, source = operator_name(node.target), source_of(node)
-        if node.target is SAVE:
-            pass  # as the user wants it
+        if node.target is SAVE or getattr(node.target, "namespace", "") in _ALWAYS_IN_TORCH:
+            pass  # as it should be
         elif torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
             report("RNG_IN_CAPTURE", name, source, strict=not self.options.force_eager)
         else:

@@ -429,6 +429,32 @@ def test_random_numbers_are_refused():
     assert not torch.equal(run(torch.ones(3)), run(torch.ones(3)))
 
 
+def test_records_name_the_users_line():
+    """Not that of PyTorch's own layer."""
+    with pytest.raises(Exception, match=r"RNG_IN_CAPTURE.*dropout at .*test_torch_backend"):
+        dropout = torch.nn.Dropout()
+        compiled(lambda x: dropout(x) + 1)(torch.ones(3))
+
+
+def test_collectives_run_in_torch(inference, tmp_path):
+    """Between two engine graphs, as they should: nothing is on record."""
+    from torch import distributed
+
+    def function(x):
+        y = x * 2
+        distributed.all_reduce(y)
+        return y + 1
+
+    distributed.init_process_group(
+        "gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1
+    )
+    try:
+        assert compiled(function, strict=True)(torch.ones(3)).tolist() == [3, 3, 3]
+    finally:
+        distributed.destroy_process_group()
+    assert not inference()
+
+
 def test_backward_runs_in_torch(inference):
     """Training is left to PyTorch, on record."""
     module = Linear()
