@@ -30,12 +30,12 @@ def main():
     rounds = parser.parse_args().rounds
     print("| rows | compiled alone | PyTorch alone | in turns | cost |")
     print("|---|---|---|---|---|")
-    layers = [torch.nn.Linear(768, 768) for _ in range(4)]
+    layers = [torch.nn.Linear(256, 256) for _ in range(4)]
     model = torch.nn.Sequential(*(part for layer in layers for part in (layer, torch.nn.GELU())))
     with torch.inference_mode():
-        for rows in (1, 16, 64, 256, 1024):
+        for rows in (16, 64, 256, 1024, 4096):
             torch._dynamo.reset()
-            x, weight = torch.randn(rows, 768), torch.randn(768, 3072)
+            x, weight = torch.randn(rows, 256), torch.randn(256, 1024)
             compiled = torch.compile(model, backend=backend, fullgraph=True, dynamic=False)
 
             def ours(compiled=compiled, x=x):

@@ -1,4 +1,4 @@
-"""Tells the engine what PyTorch's tensors are, and who hears of captures.
+"""Tells the engine of PyTorch's tensors and threads, and who hears of captures.
 
 Imported by all that hands it tensors.
 """
@@ -10,3 +10,4 @@ from ostinato.events import on_event
 
 _engine.use_tensors_of(torch.Tensor, torch.autograd.graph.increment_version)
 _engine.on_event(on_event)
+_engine.share_openmp_threads()

@@ -7,6 +7,7 @@
 #include "events.h"
 #include "graph.h"
 #include "model.h"
+#include "openmp.h"
 #include "ostinato/device/device.h"
 #include "ostinato/error.h"
 #include "ostinato/passes/pipeline.h"
@@ -68,6 +69,8 @@ NB_MODULE(_engine, module) {
              "Names the tensor type, and the function to call with tensors that were written.");
   module.def("on_event", &python::on_event, nb::arg("function"),
              "Names the function to call with what becomes of captures: an event and its details.");
+  module.def("share_openmp_threads", &python::share_openmp_threads,
+             "Lets replays run on PyTorch's threads, if its OpenMP is GNU's; returns whether.");
   module.def("push_thread_limit", &python::push_thread_limit, nb::arg("threads"),
              "Caps the threads of this thread's replays, until it is taken back.");
   module.def("pop_thread_limit", &python::pop_thread_limit, "Takes the last such cap back.");

@@ -1,6 +1,7 @@
 """The torch.compile backend: results, memory, shapes, threads, options, and what it refuses."""
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -386,6 +387,29 @@ def test_threads():
 
 
 # What is missing or refused.
+
+
+def test_shares_the_threads_of_openmp():
+    """Replays start no threads of their own beside PyTorch's, from whichever thread they come."""
+    assert _engine.share_openmp_threads()
+    count = torch.get_num_threads()
+    run = compiled(torch.nn.Linear(512, 512), threads=count)
+    x = torch.randn(256, 512)
+    want = run(x)
+
+    def threads():
+        return len(os.listdir("/proc/self/task"))
+
+    torch.randn(1 << 20) + 1  # PyTorch starts its own
+    before = threads()
+    for _ in range(3):
+        torch.testing.assert_close(run(x), want)
+    assert threads() == before
+    torch.set_num_threads(count + 1)  # another number than the engine's: each has its own
+    try:
+        torch.testing.assert_close(run(x), want)
+    finally:
+        torch.set_num_threads(count)
 
 
 def test_missing_operator_runs_in_torch(inference):

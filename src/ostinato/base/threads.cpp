@@ -29,7 +29,42 @@ void wait_while_equal(const std::atomic<T>& flag, T old_value) {
   flag.wait(old_value, std::memory_order_acquire);
 }
 
+std::atomic<const OpenMp*> shared_runtime{nullptr};
+
+/// The runtime whose threads a team of that size works on, or null.
+const OpenMp* runtime_for(int threads) {
+  const OpenMp* runtime = shared_runtime.load(std::memory_order_acquire);
+  // Another number would have it end threads and start them again at every change.
+  return threads > 1 && runtime != nullptr && runtime->max_threads() == threads ? runtime : nullptr;
+}
+
+/// Runs a job on the runtime's threads; false, and nothing is done, where it gives fewer, as it
+/// does within a parallel region of its own.
+bool run_on(const OpenMp& runtime, int threads, ThreadTeam::Job job, void* context) {
+  struct Call {
+    const OpenMp& runtime;
+    int threads;
+    ThreadTeam::Job job;
+    void* context;
+    std::atomic<bool> refused{false};
+  } call{runtime, threads, job, context};
+  const auto body = [](void* data) {
+    auto& self = *static_cast<Call*>(data);
+    if (self.runtime.thread_count() != self.threads) {
+      self.refused.store(true, std::memory_order_relaxed);
+    } else {
+      self.job(self.context, {self.runtime.thread_index(), self.threads});
+    }
+  };
+  runtime.parallel(body, &call, static_cast<unsigned>(threads), 0);
+  return !call.refused.load(std::memory_order_relaxed);
+}
+
 }  // namespace
+
+void share_threads_of(const OpenMp* runtime) {
+  shared_runtime.store(runtime, std::memory_order_release);
+}
 
 Range part_of(int64_t total, Worker worker, int64_t grain) {
   const int64_t grains = (total + grain - 1) / grain;
@@ -40,16 +75,20 @@ Range part_of(int64_t total, Worker worker, int64_t grain) {
   return {std::min(begin * grain, total), std::min(end * grain, total)};
 }
 
-ThreadTeam::ThreadTeam(int threads) {
-  crew_.reserve(static_cast<size_t>(threads - 1));
+ThreadTeam::ThreadTeam(int threads) : size_(threads) {
+  if (runtime_for(threads) == nullptr) assemble();
+}
+
+void ThreadTeam::assemble() {
+  crew_.reserve(static_cast<size_t>(size_ - 1));
   try {
-    for (int i = 1; i < threads; ++i) crew_.emplace_back([this, i] { serve(i); });
+    for (int i = 1; i < size_; ++i) crew_.emplace_back([this, i] { serve(i); });
   } catch (const std::system_error& error) {
     const size_t started = crew_.size() + 1;
     dismiss();
     fail(ErrorCode::out_of_memory, "base/threads",
          "Use fewer threads (--threads, OSTINATO_THREADS), or raise the limits (ulimit -u, -v).",
-         "expected {} threads, got {}: {}", threads, started, error.code().message());
+         "expected {} threads, got {}: {}", size_, started, error.code().message());
   }
 }
 
@@ -63,7 +102,10 @@ void ThreadTeam::dismiss() {
 }
 
 void ThreadTeam::run(Job job, void* context) {
-  if (!crew_.empty()) {
+  const OpenMp* runtime = runtime_for(size_);
+  if (runtime != nullptr && run_on(*runtime, size_, job, context)) return;
+  if (size_ > 1) {
+    if (crew_.empty()) assemble();
     job_ = job;
     context_ = context;
     unfinished_.store(static_cast<int>(crew_.size()), std::memory_order_relaxed);
@@ -86,7 +128,7 @@ void ThreadTeam::serve(int index) {
 }
 
 void ThreadTeam::barrier() {
-  if (crew_.empty()) return;
+  if (size_ == 1) return;
   const uint32_t round = barriers_.load(std::memory_order_relaxed);
   if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == size()) {
     arrived_.store(0, std::memory_order_relaxed);

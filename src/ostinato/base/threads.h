@@ -21,6 +21,19 @@ struct Range {
 };
 Range part_of(int64_t total, Worker worker, int64_t grain = 1);
 
+/// An OpenMP runtime that something else in the process works with. Its idle threads spin for
+/// milliseconds; a team with threads of its own would share the processors with them.
+struct OpenMp {
+  void (*parallel)(void (*body)(void*), void* data, unsigned threads, unsigned flags);
+  int (*max_threads)();
+  int (*thread_count)();
+  int (*thread_index)();
+};
+
+/// Lets teams of as many threads as that runtime uses by default work on its threads, from now on.
+/// Null for none. What it points to must live as long as any team.
+void share_threads_of(const OpenMp* runtime);
+
 /// A fixed crew of threads, the caller among them. `run` takes no lock: waiting threads spin for a
 /// while, then sleep until they are called. Used by one thread at a time.
 class ThreadTeam {
@@ -31,7 +44,7 @@ class ThreadTeam {
   ThreadTeam(const ThreadTeam&) = delete;
   ThreadTeam& operator=(const ThreadTeam&) = delete;
 
-  int size() const { return static_cast<int>(crew_.size()) + 1; }
+  int size() const { return size_; }
 
   using Job = void (*)(void* context, Worker worker);
 
@@ -48,10 +61,12 @@ class ThreadTeam {
   void barrier();
 
  private:
+  void assemble();  ///< starts the crew
   void serve(int index);
   void dismiss();  ///< ends and joins the crew
 
-  std::vector<std::thread> crew_;
+  const int size_;
+  std::vector<std::thread> crew_;  // empty while another runtime's threads do the work
   Job job_ = nullptr;
   void* context_ = nullptr;
   // Each on a cache line of its own: workers spin on them.
