@@ -157,6 +157,8 @@ def compile_fx(gm: GraphModule, example_inputs=None, options: dict | None = None
     Where nodes carry no `meta["val"]`, `example_inputs` give the shapes. Parameters that the graph
     reads by `get_attr` are taken as they are at the time of the call.
     """
+    if not isinstance(gm, GraphModule):
+        raise TypeError(f"expected a torch.fx.GraphModule, got {gm!r}")
     if example_inputs is not None and not all(
         "val" in n.meta for n in gm.graph.nodes if n.op == "placeholder"
     ):

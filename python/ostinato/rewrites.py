@@ -9,6 +9,7 @@ from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
 
 from ostinato import replacement
+from ostinato.diagnostics import Error
 from ostinato.options import Options
 
 log = logging.getLogger("ostinato")
@@ -42,19 +43,53 @@ def _complete(gm: GraphModule):
                 node.meta["val"] = node.target(*arguments[0], **arguments[1])
 
 
+def _results(gm: GraphModule) -> list:
+    output = next(node for node in gm.graph.nodes if node.op == "output")
+    return [node.meta.get("val") if isinstance(node, Node) else node for node in output.args[0]]
+
+
+def _describe(value) -> str:
+    if not isinstance(value, torch.Tensor):
+        return type(value).__name__
+    return f"{value.dtype} of ({', '.join(map(str, value.shape))})"
+
+
+def _is_like(new, old) -> bool:
+    """Whether a result stays of its type; sizes are compared where both are known."""
+    if not isinstance(old, torch.Tensor) or not isinstance(new, torch.Tensor):
+        return type(new) is type(old)
+    if new.dtype != old.dtype or new.dim() != old.dim():
+        return False
+    sizes = zip(new.shape, old.shape, strict=True)
+    return all(n == o for n, o in sizes if type(n) is int and type(o) is int)
+
+
+def _check_results(name: str, before: list, after: list):
+    if len(before) != len(after):
+        raise Error(f"{name} makes {len(after)} results of {len(before)}: it must keep them")
+    for index, (old, new) in enumerate(zip(before, after, strict=True)):
+        if not _is_like(new, old):
+            raise Error(
+                f"{name} makes result {index}, which is {_describe(old)}, {_describe(new)}: "
+                "a pass must keep the graph's results"
+            )
+
+
 def rewrite(gm: GraphModule, example_inputs, options: Options, observe: Observer):
     """Edits the graph in place: the pre-pass, registered rules, the post-pass.
 
-    A custom pass that raises stops the compilation: it must raise where it is unsure.
+    A custom pass that raises stops the compilation: it must raise where it is unsure. So does one
+    that gives other results than the graph had.
     """
     inputs = list(example_inputs) if example_inputs is not None else _example_inputs(gm)
 
     def custom(name: str, function: Callable | None):
         if function is None:
             return
-        before = len(gm.graph.nodes)
+        before, results = len(gm.graph.nodes), _results(gm)
         function(gm, inputs, options)
         _complete(gm)
+        _check_results(name, results, _results(gm))
         gm.graph.lint()
         gm.recompile()
         log.info("%s: %d nodes, %d before", name, len(gm.graph.nodes), before)

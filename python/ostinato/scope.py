@@ -46,10 +46,13 @@ class limit_core_num:  # noqa: N801, the name that the specification gives
     On the CPU a core does the work of both kinds: the cap is the smaller number, and
     `op_vectorcore_num` 0 sets none. Around a call it caps the threads of this thread's replays;
     inside a compiled function those of the operators in the scope. What runs in PyTorch is not
-    capped. Raises ValueError outside 1 … the processors (0 … for vector cores).
+    capped. Raises TypeError, and ValueError outside 1 … the processors (0 … for vector cores).
     """
 
     def __init__(self, op_aicore_num: int, op_vectorcore_num: int):
+        for number in (op_aicore_num, op_vectorcore_num):
+            if type(number) is not int:
+                raise TypeError(f"expected numbers of cores as ints, got {number!r}")
         if not 1 <= op_aicore_num <= _MAXIMUM:
             raise ValueError(f"expected op_aicore_num in [1, {_MAXIMUM}], got {op_aicore_num}")
         if not 0 <= op_vectorcore_num <= _MAXIMUM:

@@ -360,6 +360,26 @@ def test_custom_pass(name):
         torch._dynamo.reset()
 
 
+def test_custom_pass_keeps_the_results():
+    """One that gives another shape or number of them is refused by its name."""
+
+    def reshapes(gm, example_inputs, config):
+        output = next(iter(gm.graph.find_nodes(op="output")))
+        with gm.graph.inserting_before(output):
+            new = gm.graph.call_function(torch.ops.aten.unsqueeze.default, (output.args[0][0], 0))
+        output.args = ([new],)
+
+    def drops(gm, example_inputs, config):
+        next(iter(gm.graph.find_nodes(op="output"))).args = ([],)
+
+    for wrong, text in ((reshapes, r"\(5\), torch.float32 of \(1, 5\)"), (drops, "0 results of 1")):
+        torch._dynamo.reset()
+        with pytest.raises(Exception, match=f"post_grad_custom_post_pass.*{text}"):
+            compiled(torch.sin, post_grad_custom_post_pass=wrong)(torch.randn(5))
+    with pytest.raises(TypeError, match="expected a torch.fx.GraphModule, got 3"):
+        compile_fx(3)
+
+
 # Threads.
 
 

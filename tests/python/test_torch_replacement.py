@@ -275,6 +275,8 @@ def test_limit_of_cores_out_of_range(numbers):
     """Is refused."""
     with pytest.raises(ValueError, match="_num in "):
         package.scope.limit_core_num(*numbers)
+    with pytest.raises(TypeError, match="as ints, got '1'"):
+        package.scope.limit_core_num("1", 0)
 
 
 def test_limit_of_cores_split_by_a_break():
