@@ -14,6 +14,7 @@ import ostinato.tensors  # noqa: F401
 from ostinato import _engine, debug
 from ostinato.diagnostics import report
 from ostinato.dump import dump_optimised, dump_original, give_all_values
+from ostinato.graph_cache import cached
 from ostinato.importer import Importer, operator_name
 from ostinato.module_floats import hold_module_floats
 from ostinato.options import Options, make_options
@@ -99,18 +100,21 @@ def _report_graph_break(gm: GraphModule, options: Options):
     report("GRAPH_BREAK", "", frames[-1] if frames else "", what, options.strict)
 
 
-def compile_graph(
-    gm: GraphModule,
-    example_inputs,
-    options: Options,
-    compiler,
-    custom_decompositions: dict | None = None,
-):
-    """Makes a graph of ATen operators of Dynamo's graph, and lets `compiler` have it."""
+def _prepare(gm: GraphModule, options: Options):
+    """Edits Dynamo's graph in place, before anything reads it."""
     mark_scopes(gm)
     hold_module_floats(gm)
     if options.pattern_fusion_pass:
         keep_whole(gm)
+
+
+def compile_graph(gm: GraphModule, example_inputs, options: Options, compiler):
+    """Makes a graph of ATen operators of Dynamo's graph, and lets `compiler` have it."""
+    _prepare(gm, options)
+    return _trace(gm, example_inputs, compiler)
+
+
+def _trace(gm: GraphModule, example_inputs, compiler, custom_decompositions: dict | None = None):
     return aot_autograd(
         fw_compiler=_unused_compiler,
         inference_compiler=compiler,
@@ -141,14 +145,21 @@ def compile_dynamo_graph(
         return gm.forward
     trace = debug.trace("model")
     trace.dynamo(gm)
-    compiler = functools.partial(
-        _compile_inference,
-        options=options,
-        given=_uncounted(example_inputs),
-        trace=trace,
-        on_import=on_import,
-    )
-    return compile_graph(gm, example_inputs, options, compiler, custom_decompositions)
+    _prepare(gm, options)
+
+    def compile_with(on_import):
+        compiler = functools.partial(
+            _compile_inference,
+            options=options,
+            given=_uncounted(example_inputs),
+            trace=trace,
+            on_import=on_import,
+        )
+        return _trace(gm, example_inputs, compiler, custom_decompositions)
+
+    if on_import is not None or custom_decompositions or trace is not debug.NO_TRACE:
+        return compile_with(on_import)
+    return cached(gm, example_inputs, options, compile_with)
 
 
 def compile_fx(gm: GraphModule, example_inputs=None, options: dict | None = None):

@@ -164,10 +164,17 @@ def of_sources(module: torch.nn.Module) -> dict[str, str]:
     return {path: of_file(path) for path in sorted(files) if not is_of_torch(path)}
 
 
+@functools.cache
+def of_package() -> str:
+    """This package's own files and the engine's."""
+    files = [*sorted(Path(__file__).parent.glob("*.py")), Path(_engine.__file__)]
+    return digest("".join(of_file(str(path)) for path in files))
+
+
 def of_platform() -> dict[str, str]:
     """Versions, and the machine."""
     return {
-        "ostinato": _engine.__version__,
+        "ostinato": f"{_engine.__version__} {of_package()}",
         "torch": torch.__version__,
         "python": platform.python_version(),
         "machine": platform.machine(),

@@ -302,6 +302,7 @@ class _Lane:
         if MODES[spec.name] == "torch":
             return self.module
         self._count_compiling()
+        torch.compiler.config.force_disable_caches = True  # every first call is a cold one
         if spec.name == "inductor":
             return torch.compile(self.module, backend="inductor", dynamic=spec.dynamic)
         from ostinato.backend import ostinato

@@ -1,6 +1,7 @@
 """What the parity tests share."""
 
 import importlib.util
+import itertools
 import json
 import os
 import re
@@ -50,6 +51,19 @@ def run(ostinato):
 def tools():
     """The programs that only tests need: in OSTINATO_TEST_TOOLS, or the release build's."""
     return Path(os.environ.get("OSTINATO_TEST_TOOLS", ROOT / "build/release/tests"))
+
+
+@pytest.fixture(scope="session")
+def caches(tmp_path_factory):
+    """Names for caches, each another."""
+    folder = tmp_path_factory.mktemp("caches")
+    return (str(folder / str(number)) for number in itertools.count())
+
+
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch, caches):
+    """No test finds what another one has compiled."""
+    monkeypatch.setenv("OSTINATO_CACHE_DIR", next(caches))
 
 
 @pytest.fixture
