@@ -348,8 +348,12 @@ def readable_cache(cache_bin, print_output: bool = True, file=None) -> str:
 
 
 def _describe(document: dict[str, Any]) -> str:
-    lines = [f"method {document['method']}", "", "# Key"]
-    lines += [f"{name}: {value}" for name, value in document["key"].items()]
+    key = ["# Key", *[f"{name}: {value}" for name, value in document["key"].items()]]
+    if "method" not in document:  # of the cache behind torch.compile
+        lines = [*key, "", "# Conditions", *map(describe, document["conditions"])]
+        lines += ["", "# Calls", *[" ".join(map(str, call)) for call in document["calls"]]]
+        return "\n".join([*lines, "", "# Graph", document["graph"]])
+    lines = [f"method {document['method']}", "", *key]
     lines += ["", "# Sources", *[f"{path}: {sha}" for path, sha in document["sources"].items()]]
     lines += ["", "# Arguments", document["arguments"]["spec"]]
     lines += [f"{i}: {leaf}" for i, leaf in enumerate(document["arguments"]["leaves"])]

@@ -11,7 +11,8 @@ import torch
 
 import ostinato as package
 from ostinato import artifact, backend, graph_cache
-from ostinato.guards import Knowledge
+from ostinato.guards import Knowledge, UnstorableError, evaluate
+from ostinato.inference import readable_cache
 
 PACKAGE = Path(package.__path__[0]).parent
 
@@ -107,6 +108,8 @@ def test_hit_skips_tracing(traces, recorded):
     assert misses(recorded) == []
     (path,) = files()
     assert path.stat().st_mode & 0o777 == 0o600
+    text = readable_cache(path, print_output=False)
+    assert "aten.gelu" in text and "torch: " in text and "write_back" in text
 
 
 def test_shared_memory_and_failed_captures(traces, recorded):
@@ -375,8 +378,6 @@ def test_knowledge_of_sizes():
     found = knowledge.since(set(sizes))
     assert Knowledge(env).text() != text
     assert knowledge.text() != text
-    from ostinato.guards import UnstorableError, evaluate
-
     names = list(sizes)
     for values, holds in (((12, 4, 4), True), ((12, 4, 5), False), ((9, 3, 3), False)):
         symbols = dict(zip(names, values, strict=True))
