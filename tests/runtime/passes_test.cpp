@@ -13,6 +13,7 @@
 #include "ostinato/runtime/context.h"
 #include "ostinato/runtime/evaluate.h"
 #include "support/random_graph.h"
+#include "support/tolerance.h"
 
 namespace ostinato::runtime {
 namespace {
@@ -76,6 +77,105 @@ TEST(Passes, ChangeNoBitOfRandomGraphs) {
   }
   EXPECT_GT(compared, 200u);
   EXPECT_LT(nodes_after, nodes_before);
+}
+
+/// The graph text of a chain; what it becomes; which tolerance that has.
+struct Chain {
+  const char* statements;
+  const char* fused;
+  const char* kind;
+};
+
+void expect_close(const Tensor& got, const Tensor& want, const Tolerance& tolerance) {
+  ASSERT_EQ(got.shape(), want.shape());
+  dispatch(want.dtype(), [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    if constexpr (is_floating_v<T>) {
+      for (int64_t i = 0; i < want.numel(); ++i) {
+        const float a = to_float(got.as<T>()[i]), b = to_float(want.as<T>()[i]);
+        ASSERT_LE(std::abs(a - b), tolerance.atol + tolerance.rtol * std::abs(b)) << i;
+      }
+    }
+  });
+}
+
+/// Compares a chain of calls with what the pipeline makes of it.
+void expect_fused(const Chain& chain) {
+  SCOPED_TRACE(chain.statements);
+  const ir::Graph graph =
+      ir::parse("ostinato.graph 1 \"chain\"\n" + std::string(chain.statements), ops::table());
+  ir::Graph optimised = graph.specialise({});
+  passes::optimise(optimised, {.context = constant_evaluator()});
+  EXPECT_NE(print(optimised).find(chain.fused), std::string::npos) << print(optimised);
+  EXPECT_EQ(print(optimised).find("softmax"), std::string::npos) << print(optimised);
+  const auto inputs = random_inputs(graph, {}, 7);
+  const auto expected = run(graph, inputs), got = run(optimised, inputs);
+  ASSERT_FALSE(expected.empty());
+  ASSERT_EQ(got.size(), expected.size());
+  for (size_t i = 0; i < got.size(); ++i) {
+    expect_close(got[i], expected[i], tolerance_of(chain.kind, expected[i].dtype()));
+  }
+}
+
+TEST(Passes, FuseAttentionWrittenByHand) {
+  const Chain chains[] = {
+      {"input %0 \"q\" : float32(2, 4, 5, 8)\n"
+       "input %1 \"k\" : float32(2, 2, 7, 8)\n"
+       "input %2 \"v\" : float32(2, 2, 7, 6)\n"
+       "input %3 \"bias\" : float32(2, 1, 5, 7)\n"
+       "%10 : float32(2, 2, 1, 7, 8) = aten.unsqueeze(%1) {dim=2}\n"
+       "%11 : float32(2, 2, 2, 7, 8) = aten.expand(%10) {size=[2, 2, 2, 7, 8]}\n"
+       "%12 : float32(2, 4, 7, 8) = aten.reshape(%11) {shape=[2, 4, 7, 8]}\n"
+       "%13 : float32(2, 2, 1, 7, 6) = aten.unsqueeze(%2) {dim=2}\n"
+       "%14 : float32(2, 2, 2, 7, 6) = aten.expand(%13) {size=[2, 2, 2, 7, 6]}\n"
+       "%15 : float32(2, 4, 7, 6) = aten.reshape(%14) {shape=[2, 4, 7, 6]}\n"
+       "%16 : float32(2, 4, 8, 7) = aten.transpose.int(%12) {dim0=2, dim1=3}\n"
+       "%17 : float32(2, 4, 5, 7) = aten.matmul(%0, %16)\n"
+       "%18 : float32(2, 4, 5, 7) = aten.mul.Scalar(%17) {other=0.3}\n"
+       "%19 : float32(2, 4, 5, 7) = aten.add.Tensor(%18, %3)\n"
+       "%20 : float32(2, 4, 5, 7) = aten._softmax(%19) {dim=-1}\n"
+       "%21 : float32(2, 4, 5, 6) = aten.matmul(%20, %15)\n"
+       "output \"y\" %21\n",
+       "= attention(%0, %1, %2, %3, None) {scale=0.3}", "matmul"},
+      // Batch and heads joined, keys scaled and turned; a row where all is filled keeps its mean.
+      {"input %0 \"q\" : float32(2, 5, 12)\n"
+       "input %1 \"k\" : float32(2, 5, 12)\n"
+       "input %2 \"v\" : float32(2, 5, 12)\n"
+       "constant %4 : bool(5, 5) = [true, true, true, true, true, false, true, true, true, true, "
+       "false, false, true, true, true, false, false, false, true, true, false, false, false, "
+       "false, true]\n"
+       "%10 : float32(2, 5, 3, 4) = aten.view(%0) {size=[2, 5, 3, 4]}\n"
+       "%11 : float32(2, 3, 5, 4) = aten.permute(%10) {dims=[0, 2, 1, 3]}\n"
+       "%12 : float32(6, 5, 4) = aten.reshape(%11) {shape=[6, 5, 4]}\n"
+       "%13 : float32(2, 5, 12) = aten.div.Scalar(%1) {other=2.0}\n"
+       "%14 : float32(2, 5, 3, 4) = aten.view(%13) {size=[2, 5, 3, 4]}\n"
+       "%15 : float32(2, 3, 4, 5) = aten.permute(%14) {dims=[0, 2, 3, 1]}\n"
+       "%16 : float32(6, 4, 5) = aten.reshape(%15) {shape=[6, 4, 5]}\n"
+       "%17 : float32(2, 5, 3, 4) = aten.view(%2) {size=[2, 5, 3, 4]}\n"
+       "%18 : float32(2, 3, 5, 4) = aten.permute(%17) {dims=[0, 2, 1, 3]}\n"
+       "%19 : float32(6, 5, 4) = aten.reshape(%18) {shape=[6, 5, 4]}\n"
+       "%20 : float32(6, 5, 5) = aten.bmm(%12, %16)\n"
+       "%21 : float32(2, 3, 5, 5) = aten.view(%20) {size=[2, 3, 5, 5]}\n"
+       "%22 : float32(2, 3, 5, 5) = aten.masked_fill.Scalar(%21, %4) {value=-3e38}\n"
+       "%23 : float32(2, 3, 5, 5) = aten._softmax(%22) {dim=-1}\n"
+       "%24 : float32(6, 5, 5) = aten.view(%23) {size=[6, 5, 5]}\n"
+       "%25 : float32(6, 5, 4) = aten.bmm(%24, %19)\n"
+       "output \"y\" %25\n",
+       "= attention(", "matmul"},
+      {"input %0 \"q\" : bfloat16(2, 3, 5, 8)\n"
+       "input %1 \"k\" : bfloat16(2, 1, 5, 8)\n"
+       "input %2 \"v\" : bfloat16(2, 1, 5, 8)\n"
+       "%9 : float32(2, 3, 5, 8) = aten._to_copy(%0) {dtype=float32}\n"
+       "%10 : float32(2, 1, 5, 8) = aten._to_copy(%1) {dtype=float32}\n"
+       "%11 : float32(2, 1, 8, 5) = aten.transpose.int(%10) {dim0=2, dim1=3}\n"
+       "%12 : float32(2, 3, 5, 5) = aten.matmul(%9, %11)\n"
+       "%13 : float32(2, 3, 5, 5) = aten._softmax(%12) {dim=3}\n"
+       "%14 : bfloat16(2, 3, 5, 5) = aten._to_copy(%13) {dtype=bfloat16}\n"
+       "%15 : bfloat16(2, 3, 5, 8) = aten.matmul(%14, %2)\n"
+       "output \"y\" %15\n",
+       "= attention(%0, %1, %2, None, None) {scale=1.0}", "matmul"},
+  };
+  for (const Chain& chain : chains) expect_fused(chain);
 }
 
 /// A small model of that name, of as many layers as the real one.

@@ -60,13 +60,6 @@ std::optional<Band> band_of(const Conditions& conditions) {
   return band;
 }
 
-std::optional<double> number(const Value* value) {
-  if (const Node* node = call_of(value, {"aten.full", "aten.scalar_tensor"})) {
-    return scalar_of(*node, node->op->name == "aten.full" ? "fill_value" : "s");
-  }
-  return uniform_value(value);
-}
-
 /// Where a mask lets attend: of a bool mask, or of zeros and very negative numbers.
 std::optional<Conditions> allowed_by(const Value* mask, const IndexFunctions& functions) {
   if (mask->dtype() == DType::boolean) return functions.conditions(mask);

@@ -62,4 +62,11 @@ Value* cast_from(const Value* cast, DType dtype) {
   return node != nullptr && node->operands[0]->dtype() == dtype ? node->operands[0] : nullptr;
 }
 
+std::optional<double> number(const Value* value) {
+  if (const Node* node = call_of(value, {"aten.full", "aten.scalar_tensor"})) {
+    return scalar_of(*node, node->op->name == "aten.full" ? "fill_value" : "s");
+  }
+  return uniform_value(value);
+}
+
 }  // namespace ostinato::passes

@@ -38,4 +38,8 @@ bool is_over_last_dim(const ir::Node& node);
 /// A cast's operand, if it has that dtype.
 ir::Value* cast_from(const ir::Value* cast, DType dtype);
 
+/// The number that all elements are, as a call fills it in or a small constant has it: before it
+/// is rounded to the dtype.
+std::optional<double> number(const ir::Value* value);
+
 }  // namespace ostinato::passes

@@ -34,6 +34,7 @@ bool fuse_attention(ir::Graph& graph, const PassContext& context);
 bool fuse_linear(ir::Graph& graph, const PassContext& context);
 bool fuse_rms_norm(ir::Graph& graph, const PassContext& context);
 bool fuse_rotary(ir::Graph& graph, const PassContext& context);
+bool fuse_softmax(ir::Graph& graph, const PassContext& context);
 bool fuse_swiglu(ir::Graph& graph, const PassContext& context);
 bool remove_noops(ir::Graph& graph, const PassContext& context);
 

@@ -11,7 +11,7 @@ namespace ostinato::passes {
 
 namespace {
 
-constexpr std::array<Pass, 11> kPasses = {{
+constexpr std::array<Pass, 12> kPasses = {{
     {"remove_noops", "Removes calls that give back an operand: copies, full slices, sums with 0.",
      remove_noops},
     {"fold_views", "Makes one view of a chain of reshapes, permutations or expansions.",
@@ -20,6 +20,7 @@ constexpr std::array<Pass, 11> kPasses = {{
      fuse_rms_norm},
     {"fuse_swiglu", "Makes one call of silu(gate) · up.", fuse_swiglu},
     {"fuse_rotary", "Makes one call of x · cos + rotate_half(x) · sin.", fuse_rotary},
+    {"fuse_softmax", "Makes one call of softmax(q · kᵀ · scale + mask) · v.", fuse_softmax},
     // While masks are computed still, not folded.
     {"fuse_attention", "Reads causal masks, windows and repeated heads off what computes them.",
      fuse_attention},
