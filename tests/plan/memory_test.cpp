@@ -37,6 +37,23 @@ TEST(AssignOffsets, FillsTheGapBetweenTwoThatLive) {
   expect_sound(buffers, arena);
 }
 
+// By size alone these take 448 bytes.
+TEST(AssignOffsets, TriesOtherOrdersWhereTheBoundIsMissed) {
+  std::vector<Buffer> buffers = {{128, 1, 1}, {128, 2, 4}, {192, 3, 4}, {128, 1, 2}};
+  EXPECT_EQ(assign_offsets(buffers), 320u);
+  EXPECT_EQ(lower_bound(buffers), 320u);
+  expect_sound(buffers, 320);
+}
+
+// None of the orders is right for these, until what lies on top may choose first.
+TEST(AssignOffsets, LetsTheTopmostChooseFirst) {
+  std::vector<Buffer> buffers = {{128, 0, 2}, {192, 2, 4}, {64, 4, 4},
+                                 {192, 0, 2}, {256, 0, 1}, {320, 3, 3}};
+  EXPECT_EQ(assign_offsets(buffers), 576u);
+  EXPECT_EQ(lower_bound(buffers), 576u);
+  expect_sound(buffers, 576);
+}
+
 TEST(AssignOffsets, HandlesNothingAndEmptyBuffers) {
   std::vector<Buffer> none;
   EXPECT_EQ(assign_offsets(none), 0u);
@@ -46,7 +63,9 @@ TEST(AssignOffsets, HandlesNothingAndEmptyBuffers) {
 
 TEST(AssignOffsets, IsSoundAndTightOnRandomLifetimes) {
   std::mt19937 random(7);
-  for (int round = 0; round < 200; ++round) {
+  double over = 0;
+  constexpr int kRounds = 200;
+  for (int round = 0; round < kRounds; ++round) {
     std::vector<Buffer> buffers;
     const size_t steps = 2 + random() % 60;
     for (size_t i = 0; i < 3 * steps; ++i) {
@@ -57,8 +76,9 @@ TEST(AssignOffsets, IsSoundAndTightOnRandomLifetimes) {
     const size_t arena = assign_offsets(buffers);
     expect_sound(buffers, arena);
     EXPECT_GE(arena, lower_bound(buffers));
-    EXPECT_LE(arena, 2 * lower_bound(buffers));  // a leak of dead buffers would be far above
+    over += static_cast<double>(arena) / static_cast<double>(lower_bound(buffers)) / kRounds;
   }
+  EXPECT_LE(over, 1.02);  // 1.07 by size alone
 }
 
 }  // namespace

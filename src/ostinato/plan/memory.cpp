@@ -1,7 +1,9 @@
 #include "ostinato/plan/memory.h"
 
 #include <algorithm>
+#include <limits>
 #include <numeric>
+#include <utility>
 
 namespace ostinato::plan {
 
@@ -9,13 +11,16 @@ namespace {
 
 size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
-}  // namespace
+/// What the search for a better order may cost: about so many pairs of buffers compared, some
+/// milliseconds.
+constexpr size_t kMostPairs = size_t{1} << 23;
+/// Promotions in a row without a smaller arena after which an order is given up.
+constexpr size_t kStubborn = 8;
 
-size_t assign_offsets(std::vector<Buffer>& buffers) {
-  std::vector<size_t> order(buffers.size());
-  std::iota(order.begin(), order.end(), size_t{0});
-  std::stable_sort(order.begin(), order.end(),
-                   [&](size_t a, size_t b) { return buffers[a].bytes > buffers[b].bytes; });
+using Order = std::vector<size_t>;
+
+/// Gives each buffer, in that order, the lowest gap that holds it; returns the arena's size.
+size_t place_in_order(std::vector<Buffer>& buffers, const Order& order) {
   std::vector<const Buffer*> placed;  // sorted by offset
   size_t total = 0;
   for (size_t i : order) {
@@ -35,6 +40,59 @@ size_t assign_offsets(std::vector<Buffer>& buffers) {
     total = std::max(total, offset + bytes);
   }
   return total;
+}
+
+/// Orders worth trying, the one that is best most often first.
+std::vector<Order> orders_of(const std::vector<Buffer>& buffers) {
+  const auto steps = [&](size_t i) { return buffers[i].last - buffers[i].first + 1; };
+  Order order(buffers.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::vector<Order> orders;
+  const auto add = [&](auto key) {
+    orders.push_back(order);
+    std::stable_sort(orders.back().begin(), orders.back().end(),
+                     [&](size_t a, size_t b) { return key(a) > key(b); });
+  };
+  add([&](size_t i) { return buffers[i].bytes; });
+  add([&](size_t i) { return std::pair(steps(i), buffers[i].bytes); });
+  add([&](size_t i) {
+    return static_cast<double>(buffers[i].bytes) * static_cast<double>(steps(i));
+  });
+  orders.push_back(order);  // as they are first written
+  return orders;
+}
+
+/// Lets the buffers that made the arena as large as it is choose first.
+void promote_topmost(const std::vector<Buffer>& buffers, size_t total, Order& order) {
+  std::stable_partition(order.begin(), order.end(), [&](size_t i) {
+    return buffers[i].bytes > 0 && buffers[i].offset + aligned(buffers[i].bytes) == total;
+  });
+}
+
+}  // namespace
+
+size_t assign_offsets(std::vector<Buffer>& buffers) {
+  const size_t bound = lower_bound(buffers);
+  std::vector<Buffer> best;
+  size_t least = std::numeric_limits<size_t>::max();
+  size_t rounds = kMostPairs / std::max<size_t>(1, buffers.size() * buffers.size());
+  for (Order order : orders_of(buffers)) {
+    for (size_t round = 0;; ++round) {
+      const size_t total = place_in_order(buffers, order);
+      if (total < least) {
+        least = total;
+        best = buffers;
+        round = 0;
+      }
+      if (least == bound) break;
+      if (round == kStubborn || rounds == 0) break;
+      --rounds;
+      promote_topmost(buffers, total, order);
+    }
+    if (least == bound) break;
+  }
+  buffers = std::move(best);
+  return least;
 }
 
 size_t lower_bound(const std::vector<Buffer>& buffers) {

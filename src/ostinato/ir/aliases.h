@@ -1,0 +1,19 @@
+#pragma once
+
+#include <unordered_map>
+
+#include "ostinato/ir/graph.h"
+
+namespace ostinato::ir {
+
+/// The memory that a value shows, and how.
+struct Alias {
+  const Value* base = nullptr;  ///< whose memory it is: the value itself, unless it is a view
+  Layout layout;                ///< within it
+};
+
+/// Of every value of a graph whose sizes are integers, when views are strides wherever strides can
+/// express them, writes to states happen in the states, and all else is dense memory of its own.
+std::unordered_map<const Value*, Alias> find_aliases(const Graph& graph);
+
+}  // namespace ostinato::ir

@@ -1,0 +1,60 @@
+#include <gtest/gtest.h>
+
+#include "ostinato/import/model.h"
+#include "ostinato/import/new_model.h"
+#include "ostinato/plan/eager.h"
+#include "ostinato/runtime/program.h"
+
+namespace ostinato::runtime {
+namespace {
+
+/// A model at full width, but of few layers and words: more of them need no more of the arena. Its
+/// constants have no data, since planning needs none.
+importer::Model model_of(const std::string& preset) {
+  Json config = importer::preset(preset, false).config;
+  config["num_hidden_layers"] = 3;
+  if (config.contains("vocab_size")) config["vocab_size"] = 1000;
+  config.erase("bos_token_id");
+  config.erase("eos_token_id");
+  importer::ModelOptions options;
+  options.weights = importer::WeightSource::random;
+  const auto random = importer::Model::from_config(config, preset, options);
+  std::vector<std::string> names;
+  for (const auto& parameter : random.parameters()) names.push_back(parameter.name);
+  return importer::Model::from_names(config, preset, DType::float32, names);
+}
+
+struct Case {
+  const char* preset;
+  ir::Bindings bindings;
+  double of_eager;    ///< the most that the arena may be of what eager mode needs
+  int64_t cache = 0;  ///< tokens of the decoder's; 0: the whole forward
+};
+
+/// What a plan is there for: no more than 5 % over what no plan can beat, and far below eager mode.
+TEST(MemoryOfModels, IsNearTheLowerBoundAndFarBelowEager) {
+  const Case cases[] = {
+      {"vit-base-patch16-224", {{"b", 1}}, 0.7},
+      {"vit-base-patch16-224", {{"b", 8}}, 0.7},
+      {"bert-base", {{"b", 1}, {"s", 128}}, 0.7},
+      {"all-minilm-l6-v2", {{"b", 4}, {"s", 100}}, 0.7},
+      // Of the gated MLP both halves are there when the second is computed.
+      {"qwen3-0.6b", {{"b", 1}, {"s", 128}}, 0.81},
+      {"qwen3-0.6b", {{"s", 1}}, 0.81, 512},
+  };
+  for (const auto& [preset, bindings, of_eager, cache] : cases) {
+    const importer::Model model = model_of(preset);
+    ir::Graph graph = cache > 0 ? model.decoder(cache) : model.forward();
+    const size_t eager = plan::eager_peak(graph.specialise(bindings));
+    const Program program(std::move(graph), device::get("null"), {});
+    const plan::Plan plan = program.plan(bindings, 1);
+    plan::check_plan(plan);
+    const auto bound = static_cast<double>(lower_bound(plan.buffers));
+    EXPECT_LE(static_cast<double>(plan.arena_bytes), 1.05 * bound) << preset;
+    EXPECT_LE(static_cast<double>(plan.arena_bytes), of_eager * static_cast<double>(eager))
+        << preset;
+  }
+}
+
+}  // namespace
+}  // namespace ostinato::runtime
