@@ -380,6 +380,18 @@ def test_custom_pass_keeps_the_results():
         compile_fx(3)
 
 
+def test_compile_fx_gives_what_the_graph_gives():
+    """A tensor, or a list of them."""
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    x = torch.randn(3)
+    for function in (torch.sin, lambda x: (torch.sin(x), x), lambda x: [torch.sin(x)]):
+        want = function(x)
+        got = compile_fx(make_fx(function)(x), [x])(x)
+        assert isinstance(got, torch.Tensor) == isinstance(want, torch.Tensor)
+        torch.testing.assert_close(list(got), list(want))
+
+
 # Threads.
 
 
