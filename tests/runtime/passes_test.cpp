@@ -178,6 +178,60 @@ TEST(Passes, FuseAttentionWrittenByHand) {
   for (const Chain& chain : chains) expect_fused(chain);
 }
 
+TEST(Passes, FuseLayerNormWrittenByHand) {
+  const Chain chains[] = {
+      {"input %0 \"x\" : float32(3, 8)\n"
+       "constant %1 : float32(8) = [1.0, 2.0, -1.0, 0.5, 0.25, 3.0, -2.0, 1.5]\n"
+       "constant %2 : float32(8) = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]\n"
+       "%10 : float32(3, 1) = aten.mean.dim(%0) {dim=[-1], keepdim=true}\n"
+       "%11 : float32(3, 8) = aten.sub.Tensor(%0, %10)\n"
+       "%12 : float32(3, 8) = aten.pow.Tensor_Scalar(%11) {exponent=2}\n"
+       "%13 : float32(3, 1) = aten.mean.dim(%12) {dim=[-1], keepdim=true}\n"
+       "%14 : float32(3, 1) = aten.add.Scalar(%13) {other=1e-05}\n"
+       "%15 : float32(3, 1) = aten.sqrt(%14)\n"
+       "%16 : float32(3, 8) = aten.div.Tensor(%11, %15)\n"
+       "%17 : float32(3, 8) = aten.mul.Tensor(%16, %1)\n"
+       "%18 : float32(3, 8) = aten.add.Tensor(%17, %2)\n"
+       "output \"y\" %18\n",
+       "= layer_norm(%0, %1, %2) {eps=1e-05}", "reduction"},
+      {"input %0 \"x\" : float32(3, 8)\n"
+       "%10 : float32(3, 1), %11 : float32(3, 1) = aten.var_mean.correction(%0) {dim=[-1], "
+       "correction=0, keepdim=true}\n"
+       "%12 : float32(3, 8) = aten.sub.Tensor(%0, %11)\n"
+       "%13 : float32(3, 1) = aten.add.Scalar(%10) {other=0.1}\n"
+       "%14 : float32(3, 1) = aten.rsqrt(%13)\n"
+       "%15 : float32(3, 8) = aten.mul.Tensor(%12, %14)\n"
+       "output \"y\" %15\n",
+       "= layer_norm(%0, None, None) {eps=0.1}", "reduction"},
+  };
+  for (const Chain& chain : chains) expect_fused(chain);
+}
+
+TEST(Passes, FuseGeluWrittenByHand) {
+  const Chain chains[] = {
+      {"input %0 \"x\" : float32(3, 8)\n"
+       "%10 : float32(3, 8) = aten.div.Scalar(%0) {other=1.4142135623730951}\n"
+       "%11 : float32(3, 8) = aten.erf(%10)\n"
+       "%12 : float32(3, 8) = aten.add.Scalar(%11) {other=1.0}\n"
+       "%13 : float32(3, 8) = aten.mul.Scalar(%0) {other=0.5}\n"
+       "%14 : float32(3, 8) = aten.mul.Tensor(%13, %12)\n"
+       "output \"y\" %14\n",
+       "= aten.gelu(%0)", "elementwise"},
+      {"input %0 \"x\" : float32(3, 8)\n"
+       "%10 : float32(3, 8) = aten.pow.Tensor_Scalar(%0) {exponent=3.0}\n"
+       "%11 : float32(3, 8) = aten.mul.Scalar(%10) {other=0.044715}\n"
+       "%12 : float32(3, 8) = aten.add.Tensor(%0, %11)\n"
+       "%13 : float32(3, 8) = aten.mul.Scalar(%12) {other=0.7978845608028654}\n"
+       "%14 : float32(3, 8) = aten.tanh(%13)\n"
+       "%15 : float32(3, 8) = aten.add.Scalar(%14) {other=1.0}\n"
+       "%16 : float32(3, 8) = aten.mul.Scalar(%0) {other=0.5}\n"
+       "%17 : float32(3, 8) = aten.mul.Tensor(%16, %15)\n"
+       "output \"y\" %17\n",
+       "= aten.gelu(%0) {approximate=\"tanh\"}", "elementwise"},
+  };
+  for (const Chain& chain : chains) expect_fused(chain);
+}
+
 /// A small model of that name, of as many layers as the real one.
 importer::Model model(std::string_view name, int layers) {
   Json config = importer::preset(name, true).config;

@@ -13,20 +13,9 @@ namespace {
 using ir::Node;
 using ir::Value;
 
-/// v of 1/√v.
-const Value* under_inverse_root(const Value* value) {
-  if (const Node* node = call_of(value, {"aten.rsqrt"})) return node->operands[0];
-  if (const Node* node = call_of(value, {"aten.pow.Tensor_Scalar"})) {
-    return scalar_of(*node, "exponent") == -0.5 ? node->operands[0] : nullptr;
-  }
-  const Node* node = call_of(value, {"aten.reciprocal"});
-  const Node* root = node != nullptr ? call_of(node->operands[0], {"aten.sqrt"}) : nullptr;
-  return root != nullptr ? root->operands[0] : nullptr;
-}
-
 /// The epsilon of mean(x²) + eps over the last dim.
 std::optional<double> epsilon_of(const Value* variance, const Value* x) {
-  const std::optional<Shifted> sum = variance != nullptr ? shifted(variance) : std::nullopt;
+  const std::optional<Shifted> sum = shifted(variance);
   const Node* mean = sum ? call_of(sum->value, {"aten.mean.dim"}) : nullptr;
   if (mean == nullptr || !mean->flag("keepdim") || !is_over_last_dim(*mean)) return std::nullopt;
   if (mean->results[0]->dtype() != x->dtype()) return std::nullopt;
@@ -41,17 +30,10 @@ Value* rms_norm(ir::Graph& graph, const Node* node, Value* x, Value* weight, dou
 
 /// x · 1/√(mean(x²) + eps), or x / √(…).
 Value* fuse_chain(ir::Graph& graph, const Node* node) {
-  const std::string_view name = node->op->name;
-  if (name != "aten.mul.Tensor" && name != "aten.div.Tensor") return nullptr;
   for (const size_t side : {size_t{0}, size_t{1}}) {
+    const Value* variance = under_root(*node, side);
+    if (variance == nullptr) continue;
     Value* x = node->operands[side];
-    const Value* scale = node->operands[1 - side];
-    const Value* variance = nullptr;
-    if (name == "aten.mul.Tensor") {
-      variance = under_inverse_root(scale);
-    } else if (const Node* root = side == 0 ? call_of(scale, {"aten.sqrt"}) : nullptr) {
-      variance = root->operands[0];
-    }
     const std::optional<double> eps = epsilon_of(variance, x);
     if (eps && x->rank() > 0) return rms_norm(graph, node, x, nullptr, *eps);
   }

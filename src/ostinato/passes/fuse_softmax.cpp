@@ -44,32 +44,6 @@ const Node* only_call(const Value* value) {
   return value->uses.size() == 1 && value->output_uses == 0 ? value->producer : nullptr;
 }
 
-/// A value and what it is multiplied by.
-struct Scaled {
-  Value* value;
-  double factor;
-};
-
-/// x and s of x · s or x / (1/s).
-std::optional<Scaled> scaled(const Node& node) {
-  const std::string_view name = node.op->name;
-  const bool quotient = name == "aten.div.Scalar" || name == "aten.div.Tensor";
-  std::optional<double> other;
-  Value* kept = nullptr;
-  if (name == "aten.mul.Scalar" || name == "aten.div.Scalar") {
-    kept = node.operands[0];
-    other = scalar_of(node, "other");
-  } else if (quotient || name == "aten.mul.Tensor") {
-    for (const size_t side : {size_t{1}, size_t{0}}) {
-      if (other || (quotient && side == 0)) break;
-      kept = node.operands[1 - side];
-      other = uniform_value(node.operands[side]);
-    }
-  }
-  if (!other || kept->type != node.results[0]->type) return std::nullopt;
-  return Scaled{kept, quotient ? 1 / *other : *other};
-}
-
 /// From the product of queries and keys to their softmax.
 struct Scores {
   const Node* product = nullptr;

@@ -43,6 +43,47 @@ std::optional<Shifted> shifted(const Value* sum) {
   return std::nullopt;
 }
 
+std::optional<Scaled> scaled(const Node& node) {
+  const std::string_view name = node.op->name;
+  const bool quotient = name == "aten.div.Scalar" || name == "aten.div.Tensor";
+  std::optional<double> other;
+  Value* kept = nullptr;
+  if (name == "aten.mul.Scalar" || name == "aten.div.Scalar") {
+    kept = node.operands[0];
+    other = scalar_of(node, "other");
+  } else if (quotient || name == "aten.mul.Tensor") {
+    for (const size_t side : {size_t{1}, size_t{0}}) {
+      if (other || (quotient && side == 0)) break;
+      kept = node.operands[1 - side];
+      other = uniform_value(node.operands[side]);
+    }
+  }
+  if (!other || kept->type != node.results[0]->type) return std::nullopt;
+  return Scaled{kept, quotient ? 1 / *other : *other};
+}
+
+namespace {
+
+/// v of 1/√v.
+const Value* under_inverse_root(const Value* value) {
+  if (const Node* node = call_of(value, {"aten.rsqrt"})) return node->operands[0];
+  if (const Node* node = call_of(value, {"aten.pow.Tensor_Scalar"})) {
+    return scalar_of(*node, "exponent") == -0.5 ? node->operands[0] : nullptr;
+  }
+  const Node* node = call_of(value, {"aten.reciprocal"});
+  const Node* root = node != nullptr ? call_of(node->operands[0], {"aten.sqrt"}) : nullptr;
+  return root != nullptr ? root->operands[0] : nullptr;
+}
+
+}  // namespace
+
+const Value* under_root(const Node& node, size_t side) {
+  if (node.op->name == "aten.mul.Tensor") return under_inverse_root(node.operands[1 - side]);
+  const bool quotient = node.op->name == "aten.div.Tensor" && side == 0;
+  const Node* root = quotient ? call_of(node.operands[1], {"aten.sqrt"}) : nullptr;
+  return root != nullptr ? root->operands[0] : nullptr;
+}
+
 Value* squared(const Value* square) {
   if (const Node* node = call_of(square, {"aten.pow.Tensor_Scalar"})) {
     return scalar_of(*node, "exponent") == 2.0 ? node->operands[0] : nullptr;

@@ -29,6 +29,16 @@ struct Shifted {
 };
 std::optional<Shifted> shifted(const ir::Value* sum);
 
+/// `value · factor`, by a scalar or a uniform constant, or divided by 1 / factor.
+struct Scaled {
+  ir::Value* value;
+  double factor;
+};
+std::optional<Scaled> scaled(const ir::Node& product);
+
+/// v of x / √v, however that is written, x being the operand `side` of the call.
+const ir::Value* under_root(const ir::Node& node, size_t side);
+
 /// What is squared: by `aten.pow.Tensor_Scalar` or as a product with itself.
 ir::Value* squared(const ir::Value* square);
 

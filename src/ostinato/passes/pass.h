@@ -31,6 +31,8 @@ bool fold_constants(ir::Graph& graph, const PassContext& context);
 bool fold_views(ir::Graph& graph, const PassContext& context);
 bool fuse_add_rms_norm(ir::Graph& graph, const PassContext& context);
 bool fuse_attention(ir::Graph& graph, const PassContext& context);
+bool fuse_gelu(ir::Graph& graph, const PassContext& context);
+bool fuse_layer_norm(ir::Graph& graph, const PassContext& context);
 bool fuse_linear(ir::Graph& graph, const PassContext& context);
 bool fuse_rms_norm(ir::Graph& graph, const PassContext& context);
 bool fuse_rotary(ir::Graph& graph, const PassContext& context);

@@ -11,13 +11,17 @@ namespace ostinato::passes {
 
 namespace {
 
-constexpr std::array<Pass, 12> kPasses = {{
+constexpr std::array<Pass, 14> kPasses = {{
     {"remove_noops", "Removes calls that give back an operand: copies, full slices, sums with 0.",
      remove_noops},
     {"fold_views", "Makes one view of a chain of reshapes, permutations or expansions.",
      fold_views},
     {"fuse_rms_norm", "Makes one call of x / sqrt(mean(x²) + eps), its casts and its weight.",
      fuse_rms_norm},
+    {"fuse_layer_norm", "Makes one call of (x - mean) / sqrt(var + eps), its weight and its bias.",
+     fuse_layer_norm},
+    {"fuse_gelu", "Makes one call of x / 2 · (1 + erf(x / √2)), or of its form with tanh.",
+     fuse_gelu},
     {"fuse_swiglu", "Makes one call of silu(gate) · up.", fuse_swiglu},
     {"fuse_rotary", "Makes one call of x · cos + rotate_half(x) · sin.", fuse_rotary},
     {"fuse_softmax", "Makes one call of softmax(q · kᵀ · scale + mask) · v.", fuse_softmax},
