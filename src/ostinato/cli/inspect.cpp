@@ -1,12 +1,17 @@
 #include <algorithm>
 
+#include "ostinato/base/atomic_file.h"
 #include "ostinato/base/error.h"
 #include "ostinato/base/json.h"
 #include "ostinato/cli/cli.h"
+#include "ostinato/cli/explain.h"
+#include "ostinato/cli/graph_page.h"
 #include "ostinato/cli/output.h"
+#include "ostinato/cli/pass_table.h"
 #include "ostinato/cli/progress.h"
 #include "ostinato/ir/text.h"
 #include "ostinato/plan/eager.h"
+#include "ostinato/runtime/evaluate.h"
 #include "ostinato/runtime/program.h"
 
 namespace ostinato::cli {
@@ -15,30 +20,12 @@ namespace {
 
 struct Flags : CommonFlags {
   bool passes = false, memory = false, kernels = false;
+  std::string explain, html;
+  double gigaflops = 0;   ///< a second, of all threads; none: 80 for each
+  double gigabytes = 16;  ///< a second
   int64_t batch_size = 1;
   std::optional<int64_t> sequence, cache;
 };
-
-Json pass_report(const runtime::Program& program) {
-  Json table = Json::array();
-  for (const passes::PassReport& pass : program.passes()) {
-    table.push_back({{"name", pass.name},
-                     {"changed", pass.changed},
-                     {"nodes_before", pass.nodes_before},
-                     {"nodes_after", pass.nodes_after},
-                     {"microseconds", pass.microseconds}});
-  }
-  return table;
-}
-
-void print_passes(const Json& table) {
-  output("{:<20} {:>8} {:>8} {:>10}\n", "pass", "before", "after", "µs");
-  for (const Json& row : table) {
-    output("{:<20} {:>8} {:>8} {:>10}\n", row["name"].get<std::string>(),
-           row["nodes_before"].get<size_t>(), row["nodes_after"].get<size_t>(),
-           row["microseconds"].get<int64_t>());
-  }
-}
 
 /// A text of 128 tokens if nothing else is said, or of as many as the model takes.
 int64_t sequence_of(const runtime::Source& source, const Flags& flags) {
@@ -54,9 +41,9 @@ int64_t sequence_of(const runtime::Source& source, const Flags& flags) {
   return sequence;
 }
 
-ir::Bindings bindings_of(const runtime::Program& program, int64_t batch, int64_t sequence) {
+ir::Bindings bindings_of(const ir::Graph& graph, int64_t batch, int64_t sequence) {
   ir::Bindings bindings;
-  for (const std::string& symbol : program.symbols()) {
+  for (const std::string& symbol : graph.symbols()) {
     bindings[symbol] = symbol == "s" ? sequence : batch;
   }
   return bindings;
@@ -112,36 +99,73 @@ ir::Graph graph_of(const runtime::Source& source, const Flags& flags) {
   return source.model()->decoder(*flags.cache);
 }
 
+passes::Ceilings ceilings_of(const Flags& flags) {
+  constexpr double kGigaflopsPerThread = 80;  // of a core with AVX-512 in float32
+  const double gigaflops =
+      flags.gigaflops > 0 ? flags.gigaflops : kGigaflopsPerThread * flags.threads;
+  return {gigaflops * 1e9, flags.gigabytes * 1e9};
+}
+
+/// The passes once more, watched, on a copy of the graph that they have not seen.
+void watch_passes(const ir::Graph& unchanged, const EngineOptions& engine, PassTable& table,
+                  passes::History& history) {
+  ir::Graph graph = unchanged.specialise({});
+  table.before(graph);
+  history.watch(graph);
+  passes::optimise(graph, {engine.passes_off, runtime::constant_evaluator(),
+                           [&](const passes::PassReport& pass, const ir::Graph& after) {
+                             table.after(pass, after);
+                             history.record(pass, after);
+                           }});
+}
+
+void print(const Json& report, const PassTable& table) {
+  if (report.contains("graph")) output("{}", report["graph"].get<std::string>());
+  if (report.contains("memory")) print_memory(report["memory"]);
+  if (report.contains("passes")) table.print();
+  if (report.contains("explain")) print_explanation(report["explain"]);
+  if (report.contains("html")) output("{}\n", report["html"].get<std::string>());
+  if (!report.contains("kernels")) return;
+  for (const auto& [name, count] : report["kernels"].items()) {
+    output("{:>6}  {}\n", count.get<size_t>(), name);
+  }
+}
+
 void run(const Flags& flags) {
   const EngineOptions engine = parse_settings(flags.settings);
   device::Device& device = device::get(flags.device);
   ProgressBar bar;
   const auto source = open_source(flags, bar.callback());
   const int64_t sequence = sequence_of(source, flags);
+  ir::Graph graph = graph_of(source, flags);
+  const ir::Graph unchanged = graph.specialise({});
+  const ir::Bindings bindings = bindings_of(graph, flags.batch_size, sequence);
+  PassTable table(ceilings_of(flags), bindings);
+  passes::History history;
+  const bool watched = flags.passes || !flags.explain.empty() || !flags.html.empty();
+  if (watched && flags.mode == runtime::Mode::graph) {
+    watch_passes(unchanged, engine, table, history);
+  }
   const runtime::Program program(
-      graph_of(source, flags), device,
+      std::move(graph), device,
       runtime::ProgramOptions{flags.mode, flags.threads, engine.passes_off, bar.callback()});
   Json report = Json::object();
-  if (flags.passes) report["passes"] = pass_report(program);
+  if (flags.passes) report["passes"] = table.report();
+  if (!flags.explain.empty()) report["explain"] = explain(program.graph(), history, flags.explain);
   if (flags.memory || flags.kernels) {
-    const ir::Bindings bindings = bindings_of(program, flags.batch_size, sequence);
     const plan::Plan plan = program.plan(bindings, program.options().threads);
-    if (flags.memory) {
-      report["memory"] = memory_report(plan, graph_of(source, flags).specialise(bindings));
-    }
+    if (flags.memory) report["memory"] = memory_report(plan, unchanged.specialise(bindings));
     if (flags.kernels) report["kernels"] = kernel_report(plan);
+  }
+  if (!flags.html.empty()) {
+    write_file(flags.html, graph_page(program.graph(), history));
+    report["html"] = flags.html;
   }
   if (report.empty()) report["graph"] = ir::print(program.graph());
   if (flags.json) {
     output("{}\n", dump(report, 1));
-    return;
-  }
-  if (report.contains("graph")) output("{}", report["graph"].get<std::string>());
-  if (report.contains("memory")) print_memory(report["memory"]);
-  if (report.contains("passes")) print_passes(report["passes"]);
-  if (!report.contains("kernels")) return;
-  for (const auto& [name, count] : report["kernels"].items()) {
-    output("{:>6}  {}\n", count.get<size_t>(), name);
+  } else {
+    print(report, table);
   }
 }
 
@@ -154,17 +178,30 @@ void add_inspect(CLI::App& app) {
   add_common_flags(
       *verb, *flags,
       {"--device", "--dtype", "--mode", "--threads", "--set", "--weights", "--seed", "--json"});
-  verb->add_flag("--passes", flags->passes, "Each pass with the nodes before and after");
+  verb->add_flag("--passes", flags->passes,
+                 "Each pass with the nodes, FLOPs, bytes and time that it saves");
   verb->add_flag(
       "--memory", flags->memory,
       "Constants, states and arena as planned, what no plan can beat, and what eager needs");
   verb->add_flag("--kernels", flags->kernels, "How many launches of each operator");
-  verb->add_option("--batch-size", flags->batch_size, "For --memory and --kernels")
+  verb->add_option(
+      "--explain", flags->explain,
+      "A call's operands, readers, source lines, and the calls that passes made it of: "
+      "by id, operator, source, or the name of a weight or input");
+  verb->add_option("--html", flags->html, "Write a page with a picture of the graph to this file")
+      ->check(is_path());
+  verb->add_option("--peak-gflops", flags->gigaflops,
+                   "For --passes: GFLOP/s of the machine; 80 for each thread if not given")
+      ->check(CLI::PositiveNumber);
+  verb->add_option("--bandwidth", flags->gigabytes, "For --passes: GB/s of the machine's memory")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  verb->add_option("--batch-size", flags->batch_size, "For --passes, --memory and --kernels")
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
-  verb->add_option(
-          "--sequence", flags->sequence,
-          "Tokens, for --memory and --kernels; 128 if not given and the model takes as many")
+  verb->add_option("--sequence", flags->sequence,
+                   "Tokens, for --passes, --memory and --kernels; 128 if not given and the model "
+                   "takes as many")
       ->check(CLI::Range(1, 1 << 20));
   verb->add_option("--kv-cache", flags->cache,
                    "The graph that generate replays, with a cache of so many tokens")
@@ -172,6 +209,8 @@ void add_inspect(CLI::App& app) {
   verb->footer(
       "Examples:\n"
       "  ostinato inspect vit-base-patch16-224 > vit.graph\n"
+      "  ostinato inspect all-MiniLM-L6-v2 --passes --explain linear\n"
+      "  ostinato inspect qwen3-0.6b --html qwen3.html\n"
       "  ostinato inspect vit-base-patch16-224 --memory --batch-size 8");
   verb->callback([flags] { run(*flags); });
 }

@@ -1,0 +1,124 @@
+#include "ostinato/passes/cost.h"
+
+#include <algorithm>
+#include <set>
+
+#include "ostinato/ir/aliases.h"
+#include "ostinato/passes/rewrite.h"
+
+namespace ostinato::passes {
+
+namespace {
+
+using ir::Node;
+using ir::Value;
+using Aliases = std::unordered_map<const Value*, ir::Alias>;
+
+double elements(const Value* value) { return static_cast<double>(numel(value->shape()).value()); }
+
+double size_at(const Value* value, size_t dim) {
+  return static_cast<double>(value->shape()[dim].value());
+}
+
+/// Of a product of matrices: how many products are added up for one element of the result. Zero
+/// for every other operator.
+double inner_size(const Node& node) {
+  const std::string_view name = node.op->name;
+  if (one_of(name, {"aten.addmm", "aten.baddbmm"})) {
+    return size_at(node.operands[1], node.operands[1]->rank() - 1);
+  }
+  if (one_of(name, {"aten.mm", "aten.bmm", "aten.matmul", "aten.dot", "aten.mv", "aten.linear",
+                    "linear", "transformers.grouped_mm_fallback"})) {
+    return size_at(node.operands[0], node.operands[0]->rank() - 1);
+  }
+  return 0;
+}
+
+double flops_of(const Node& node) {
+  const std::string_view name = node.op->name;
+  const double written = elements(node.results[0]);
+  if (const double inner = inner_size(node); inner > 0) {
+    double per_element = 2 * inner;
+    if (name == "linear") {
+      per_element += node.operand("residual") != nullptr ? 1 : 0;
+      per_element += node.string("activation") != "none" ? 1 : 0;
+    }
+    if (one_of(name, {"linear", "aten.linear"}) && node.operand("bias") != nullptr) ++per_element;
+    if (one_of(name, {"aten.addmm", "aten.baddbmm"})) ++per_element;
+    return written * per_element;
+  }
+  if (name == "aten.convolution") {
+    const Value *input = node.operands[0], *weight = node.operands[1];
+    const double taps = elements(weight) / std::max(1.0, size_at(weight, 0));
+    const double bias = node.operand("bias") != nullptr ? written : 0;
+    return 2 * taps * (node.flag("transposed") ? elements(input) : written) + bias;
+  }
+  if (one_of(name, {"attention", "aten.scaled_dot_product_attention"})) {
+    const Value* key = node.operands[1];
+    return 2 * size_at(key, key->rank() - 2) * (elements(node.operands[0]) + written);
+  }
+  double most = 0;
+  const int state = node.op->traits.mutates;
+  for (size_t i = 0; i < node.operands.size(); ++i) {
+    if (node.operands[i] == nullptr || static_cast<int>(i) == state) continue;
+    most = std::max(most, elements(node.operands[i]));
+  }
+  if (state >= 0) return most;
+  for (const Value* result : node.results) most = std::max(most, elements(result));
+  return most;
+}
+
+/// What reading the value fetches: expanded dims come once.
+double bytes_read(const Value* value, const ir::Layout& layout) {
+  auto count = static_cast<double>(size_of(value->dtype()));
+  for (size_t d = 0; d < layout.rank(); ++d) {
+    if (layout.strides[d] != 0 || layout.sizes[d] == 0) {
+      count *= static_cast<double>(layout.sizes[d]);
+    }
+  }
+  return count;
+}
+
+double bytes_of_call(const Node& node, const Aliases& aliases) {
+  double bytes = 0;
+  if (const int state = node.op->traits.mutates; state >= 0) {
+    // Of the state only the place is written that the value after it goes to.
+    bytes = static_cast<double>(ir::bytes_of(*node.operands[static_cast<size_t>(state) + 1]));
+  } else {
+    for (const Value* result : node.results) bytes += static_cast<double>(ir::bytes_of(*result));
+  }
+  const double written = bytes;
+  const bool looks_up = one_of(
+      node.op->name, {"aten.embedding", "aten.index_select", "aten.index.Tensor", "aten.gather"});
+  std::set<const Value*> seen;
+  for (size_t i = 0; i < node.operands.size(); ++i) {
+    const Value* operand = node.operands[i];
+    if (operand == nullptr || !seen.insert(operand).second) continue;
+    if (static_cast<int>(i) == node.op->traits.mutates) continue;
+    const double read = bytes_read(operand, aliases.at(operand).layout);
+    bytes += i == 0 && looks_up ? std::min(read, written) : read;
+  }
+  return bytes;
+}
+
+}  // namespace
+
+Cost cost_of(const ir::Graph& graph, const Ceilings& ceilings) {
+  const Aliases aliases = ir::find_aliases(graph);
+  Cost cost;
+  for (const auto& node : graph.nodes()) {
+    ++cost.nodes;
+    const bool is_view = node->op->traits.view &&
+                         std::all_of(node->results.begin(), node->results.end(),
+                                     [&](Value* value) { return aliases.at(value).base != value; });
+    if (is_view) continue;
+    const double flops = flops_of(*node), bytes = bytes_of_call(*node, aliases);
+    ++cost.kernels;
+    cost.flops += flops;
+    cost.bytes += bytes;
+    cost.seconds += std::max(flops / ceilings.flops_per_second, bytes / ceilings.bytes_per_second);
+  }
+  return cost;
+}
+
+}  // namespace ostinato::passes
