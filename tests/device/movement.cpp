@@ -47,6 +47,9 @@ TEST_P(MovementTest, Concatenation) {
       expect_fast_equals_reference({"aten.stack", {a, b}, {{"dim", dim}}});
     }
     expect_fast_equals_reference({"aten.repeat", {a}, {{"repeats", ir::Shape{2, 1, 3, 2}}}});
+    const int64_t huge = int64_t{1} << 32;  // of nothing
+    expect_fast_equals_reference(
+        {"aten.repeat", {Draw{dtype(), {0}}}, {{"repeats", ir::Shape{huge, huge}}}});
     for (const ir::Shape& pad :
          {ir::Shape{1, 2}, ir::Shape{-3, 4}, ir::Shape{0, 0, 2, -1}, ir::Shape{2, 1, 1, 1, 3, 0}}) {
       expect_fast_equals_reference({"aten.constant_pad_nd", {a}, {{"pad", pad}, {"value", 1.5}}});

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <utility>
+
 #include "ostinato/ir/builder.h"
 #include "ostinato/ops/ops.h"
 
@@ -18,7 +20,8 @@ constexpr Ceilings kMachine = {1e9, 1e9};
 class CostOf : public testing::Test {
  protected:
   Value* input(Shape shape, DType dtype = DType::float32) {
-    return graph_.add_input("x" + std::to_string(graph_.inputs().size()), {dtype, shape});
+    return graph_.add_input("x" + std::to_string(graph_.inputs().size()),
+                            {dtype, std::move(shape)});
   }
   Cost cost() const { return cost_of(graph_, kMachine); }
 

@@ -10,6 +10,11 @@ namespace ostinato::cpu {
 
 namespace {
 
+/// Of an empty part the other sizes may be any: their product may not fit.
+bool is_empty(std::span<const int64_t> sizes) {
+  return std::any_of(sizes.begin(), sizes.end(), [](int64_t size) { return size <= 0; });
+}
+
 constexpr int64_t kTile = 16;    // rows and columns that are transposed at a time
 constexpr int64_t kChunk = 256;  // elements that are converted at a time
 
@@ -149,6 +154,7 @@ void StridedCopy::run_transposed(const void* from, void* to, Worker worker) cons
 }
 
 void Assembly::copy(const Place& from, const Place& to, std::span<const int64_t> sizes) {
+  if (is_empty(sizes)) return;
   const DType from_dtype = request_.inputs[from.index]->dtype;
   const DType to_dtype = request_.outputs[to.index].dtype;
   add(StridedCopy::make(sizes, {from_dtype, from.strides}, {to_dtype, to.strides}), from, to, 0,
@@ -156,6 +162,7 @@ void Assembly::copy(const Place& from, const Place& to, std::span<const int64_t>
 }
 
 void Assembly::fill(uint64_t bits, const Place& to, std::span<const int64_t> sizes) {
+  if (is_empty(sizes)) return;
   const DType dtype = request_.outputs[to.index].dtype;
   const Place constant = {kConstant, 0, Strides(sizes.size(), 0)};
   add(StridedCopy::make(sizes, {dtype, constant.strides}, {dtype, to.strides}), constant, to, bits,
@@ -164,11 +171,10 @@ void Assembly::fill(uint64_t bits, const Place& to, std::span<const int64_t> siz
 
 void Assembly::add(std::optional<StridedCopy> copy, const Place& from, const Place& to,
                    uint64_t constant, size_t element_bytes, std::span<const int64_t> sizes) {
-  int64_t count = 1;
-  for (int64_t size : sizes) count *= size;
-  if (count <= 0) return;
   complete_ &= copy.has_value();
   if (!copy) return;
+  int64_t count = 1;
+  for (int64_t size : sizes) count *= size;
   bytes_ += static_cast<size_t>(count) * element_bytes;
   parts_.push_back({*copy, from.index, to.index, from.offset, to.offset, constant});
 }

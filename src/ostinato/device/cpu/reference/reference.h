@@ -1,5 +1,7 @@
 #pragma once
 
+#include <algorithm>
+
 #include "ostinato/base/dtype.h"
 #include "ostinato/device/cpu/kernel.h"
 
@@ -70,6 +72,8 @@ std::unique_ptr<Kernel> make(const device::Request& request);
 /// Steps through all indices of a shape in row-major order: `f(index, position)`.
 template <typename F>
 void for_each_index(const std::vector<int64_t>& sizes, F&& f) {
+  // Of an empty shape the other sizes may be any: their product may not fit.
+  if (std::find(sizes.begin(), sizes.end(), 0) != sizes.end()) return;
   int64_t total = 1;
   for (int64_t size : sizes) total *= size;
   std::vector<int64_t> index(sizes.size(), 0);
