@@ -47,6 +47,8 @@ TEST_P(MovementTest, Concatenation) {
       expect_fast_equals_reference({"aten.stack", {a, b}, {{"dim", dim}}});
     }
     expect_fast_equals_reference({"aten.repeat", {a}, {{"repeats", ir::Shape{2, 1, 3, 2}}}});
+    expect_fast_equals_reference(  // a dim twice
+        {"aten.roll", {a}, {{"shifts", ir::Shape{-3, 1, 1}}, {"dims", ir::Shape{1, 0, -2}}}});
     const int64_t huge = int64_t{1} << 32;  // of nothing
     expect_fast_equals_reference(
         {"aten.repeat", {Draw{dtype(), {0}}}, {{"repeats", ir::Shape{huge, huge}}}});

@@ -133,8 +133,15 @@ std::unique_ptr<Kernel> make_roll(const device::Request& request) {
   Roll roll{*assembly, {}, byte_strides(x), byte_strides(y)};
   Sizes sizes = x.sizes();
   const auto shift_by = [&](size_t dim, int64_t shift) {
-    if (sizes[dim] > 0) {
-      roll.shifts.emplace_back(dim, (shift % sizes[dim] + sizes[dim]) % sizes[dim]);
+    if (sizes[dim] == 0) return;
+    const auto known = std::find_if(roll.shifts.begin(), roll.shifts.end(),
+                                    [dim](const auto& entry) { return entry.first == dim; });
+    const int64_t before = known == roll.shifts.end() ? 0 : known->second;  // a dim named twice
+    const int64_t all = ((before + shift % sizes[dim]) % sizes[dim] + sizes[dim]) % sizes[dim];
+    if (known == roll.shifts.end()) {
+      roll.shifts.emplace_back(dim, all);
+    } else {
+      known->second = all;
     }
   };
   if (dims.empty()) {  // as one long dim

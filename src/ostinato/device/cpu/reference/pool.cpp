@@ -65,6 +65,12 @@ float window_sum(const View& x, int64_t plane, int64_t top, int64_t bottom, int6
   return sum;
 }
 
+/// In reals: a window of padding may be as large as it likes.
+float area(int64_t height, int64_t width) {
+  return static_cast<float>(static_cast<double>(std::max<int64_t>(height, 0)) *
+                            static_cast<double>(std::max<int64_t>(width, 0)));
+}
+
 void avg_pool(const Call& call) {
   const View &x = call.inputs[0], &y = call.outputs[0];
   const Pair kernel = pair_of(call.node, "kernel_size");
@@ -79,17 +85,17 @@ void avg_pool(const Call& call) {
     // A window that hangs over the padding's end counts only up to there.
     int64_t bottom = std::min(top + kernel.height, height + padding.height);
     int64_t right = std::min(left + kernel.width, width + padding.width);
-    const int64_t padded = (bottom - top) * (right - left);
+    const float padded = area(bottom - top, right - left);
     top = std::max<int64_t>(top, 0);
     left = std::max<int64_t>(left, 0);
     bottom = std::min(bottom, height);
     right = std::min(right, width);
-    const int64_t inside = std::max<int64_t>(bottom - top, 0) * std::max<int64_t>(right - left, 0);
-    const int64_t divisor = overridden      ? call.node.integer("divisor_override")
-                            : count_padding ? padded
-                                            : inside;
+    const float inside = area(bottom - top, right - left);
+    const float divisor = overridden ? static_cast<float>(call.node.integer("divisor_override"))
+                          : count_padding ? padded
+                                          : inside;
     const float sum = window_sum(x, plane, top, bottom, left, right);
-    y.set(y.offset(index), inside == 0 ? 0.0f : sum / static_cast<float>(divisor));
+    y.set(y.offset(index), inside == 0 ? 0.0f : sum / divisor);
   });
 }
 
