@@ -137,6 +137,8 @@ template <typename Action>
 int exit_code_of(Action&& action) {
   const pid_t child = ::fork();
   if (child == 0) {
+    // Whoever runs the tests in the background may have had them ignore these.
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP}) ::signal(signal, SIG_DFL);
     install_interrupt_handler();
     action();
     ::_exit(0);

@@ -206,14 +206,14 @@ GRAPHS = {
     "an input of 2^62": (GRAPH.format(HUGE, HUGE, "aten.relu(%0)"), "x"),
     "a result of 2^62": (
         GRAPH.format(1, HUGE, f"aten.expand(%0) {{size=[{HUGE}]}}"),
-        "aten.clone",
+        "aten.expand",
     ),
     "a middle of 2^62": (
         'ostinato.graph 1 "g"\ninput %0 "x" : float32(1)\n'
         f"%1 : float32({HUGE}) = aten.expand(%0) {{size=[{HUGE}]}}\n"
         f"%2 : float32({HUGE}) = aten.relu(%1)\n"
         '%3 : float32() = aten.sum(%2)\noutput "y" %3\n',
-        "aten.relu",
+        "aten.expand",
     ),
     "a full of 2^62": (
         'ostinato.graph 1 "g"\n'

@@ -103,12 +103,13 @@ void multiply_vectors(const Tile& tile, const char* b, float* c) {
 template <typename T, int rows>
 void multiply_rows(const Tile& tile) {
   const int64_t width = static_cast<int64_t>(lanes());
-  const char* b = static_cast<const char*>(tile.b);
+  const char* b = static_cast<const char*>(tile.b);  // null of an empty matrix
+  const int64_t b_step = tile.steps == 0 ? 0 : kVectors * width * Step<T>::kBytesB;
   float* c = tile.c;
   int64_t left = tile.columns / width;
   for (; left >= kVectors; left -= kVectors) {
     multiply_vectors<T, rows, kVectors>(tile, b, c);
-    b += kVectors * width * Step<T>::kBytesB;
+    b += b_step;
     c += kVectors * width;
   }
   if constexpr (kVectors > 2) {  // else a group is a multiple of kVectors vectors

@@ -25,6 +25,13 @@ void for_each_place(const View& x, const View& y, F&& f) {
   });
 }
 
+/// Which taps of a window that begins at `begin`, `dilation` apart, lie in [0, size).
+Range taps_within(int64_t begin, int64_t count, int64_t dilation, int64_t size) {
+  const int64_t first = begin < 0 ? (-begin + dilation - 1) / dilation : 0;
+  const int64_t end = begin < size ? (size - begin + dilation - 1) / dilation : 0;
+  return {first, std::min(count, end)};
+}
+
 void max_pool(const Call& call) {
   const View &x = call.inputs[0], &y = call.outputs[0], &where = call.outputs[1];
   const Pair kernel = pair_of(call.node, "kernel_size");
@@ -37,10 +44,11 @@ void max_pool(const Call& call) {
     const int64_t left = index[rank - 1] * stride.width - padding.width;
     float best = -std::numeric_limits<float>::infinity();
     int64_t at = -1;
-    for (int64_t i = 0; i < kernel.height; ++i) {
-      for (int64_t j = 0; j < kernel.width; ++j) {
+    const Range down = taps_within(top, kernel.height, dilation.height, height);
+    const Range across = taps_within(left, kernel.width, dilation.width, width);
+    for (int64_t i = down.begin; i < down.end; ++i) {
+      for (int64_t j = across.begin; j < across.end; ++j) {
         const int64_t h = top + i * dilation.height, w = left + j * dilation.width;
-        if (h < 0 || h >= height || w < 0 || w >= width) continue;
         const float value = x.get(plane + h * x.strides()[rank - 2] + w * x.strides()[rank - 1]);
         if (at < 0 || value > best || std::isnan(value)) {
           best = value;
