@@ -4,6 +4,7 @@ A file is one line `ostinato.cache FORMAT SHA256`, one line of JSON, and the ele
 The checksum covers all that follows the first line. Nothing in a file is ever executed.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -101,3 +102,22 @@ def read_file(path: Path) -> tuple[dict[str, Any], list[bytes]]:
         elements.append(rest[at : at + size])
         at += size
     return document, elements
+
+
+def nearest_differences(paths: list[Path], key: dict[str, str]) -> dict[str, str]:
+    """What of a key is other than in that of the nearest file, by name, described.
+
+    Empty where no file can be read that has another key.
+    """
+    nearest: dict[str, str] = {}
+    for path in paths:
+        with contextlib.suppress(UnusableFileError, OSError, ValueError, KeyError):
+            old = read_file(path)[0]["key"]
+            found = {
+                name: f"{name} ({old.get(name)} then, {key.get(name)} now)"
+                for name in {**old, **key}
+                if old.get(name) != key.get(name)
+            }
+            if found and (not nearest or len(found) < len(nearest)):
+                nearest = found
+    return nearest

@@ -39,7 +39,7 @@ class _Assembly:
     def __init__(self, imported):
         self.imported = imported
         self.levels = imported.levels
-        output = next(node for node in imported.gm.graph.nodes if node.op == "output")
+        output = imported.gm.graph.output_node()
         self.results = list(output.args[0])
         self.outputs: list[dict[tuple[Node, bool], int]] = [{} for _ in self.levels]
         self.wanted: list[list[Node]] = [[] for _ in self.levels]

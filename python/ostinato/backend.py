@@ -178,7 +178,7 @@ def compile_fx(gm: GraphModule, example_inputs=None, options: dict | None = None
 
         with FakeTensorMode(allow_non_fake_inputs=True) as fake_mode:
             FakeTensorProp(gm, fake_mode).propagate(*example_inputs)
-    output = next(iter(gm.graph.find_nodes(op="output")))
+    output = gm.graph.output_node()
     alone = not isinstance(output.args[0], (list, tuple))
     if alone:
         output.args = ([output.args[0]],)

@@ -14,6 +14,7 @@ from torch._dynamo.utils import get_debug_dir
 from torch.fx import GraphModule
 
 from ostinato import whole
+from ostinato.ranks import world_and_rank
 from ostinato.sizes import hint_of
 
 log = logging.getLogger("ostinato")
@@ -24,8 +25,8 @@ _logging_to: set[Path] = set()
 
 def _root() -> Path:
     folder = Path(get_debug_dir())
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        folder = folder.with_name(f"{folder.name}-rank_{torch.distributed.get_rank()}")
+    if job := world_and_rank():
+        folder = folder.with_name(f"{folder.name}-rank_{job[1]}")
     return folder / "ostinato"
 
 

@@ -1,9 +1,7 @@
 """What did not go as asked, and why: one record for each, logged once and kept for the program."""
 
-import functools
 import json
 import logging
-import os
 import re
 import threading
 from dataclasses import asdict, dataclass
@@ -88,20 +86,15 @@ def report(code: str, operator: str, source: str = "", detail: str = "", strict=
 _FRAME = re.compile(r'File "([^"]+)", line (\d+), in (.+)')
 
 
-@functools.cache
-def _torch_folder() -> str:
-    import torch
-
-    return os.path.dirname(torch.__file__) + os.sep
-
-
 def source_of(node) -> str:
     """The user's line that an FX node comes from: `file:line in function`.
 
     The innermost one outside of PyTorch, whose own layers call operators too.
     """
+    from ostinato.fingerprint import is_of_torch  # needs PyTorch, which this module does not
+
     frames = _FRAME.findall(node.meta.get("stack_trace") or "")
     if not frames:
         return ""
-    outside = (frame for frame in reversed(frames) if not frame[0].startswith(_torch_folder()))
+    outside = (frame for frame in reversed(frames) if not is_of_torch(frame[0]))
     return "{}:{} in {}".format(*next(outside, frames[-1]))

@@ -8,6 +8,7 @@ import torch
 from torch.fx import GraphModule, Interpreter, Node
 
 from ostinato.options import Options
+from ostinato.ranks import world_and_rank
 from ostinato.whole import NAMESPACE
 
 _library = torch.library.Library(NAMESPACE, "FRAGMENT")
@@ -39,9 +40,7 @@ class _Folder:
     """`<dir>/worldsize<W>_global_rank<R>/<node>_device_<d>_<count>.pt`."""
 
     def __init__(self, options: Options):
-        world, rank = 1, 0
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            world, rank = torch.distributed.get_world_size(), torch.distributed.get_rank()
+        world, rank = world_and_rank() or (1, 0)
         self._path = Path(options.data_dump_dir) / f"worldsize{world}_global_rank{rank}"
 
     def save(self, name: str, value):
@@ -84,7 +83,7 @@ def dump_original(gm: GraphModule, options: Options):
 
 def give_all_values(gm: GraphModule) -> list[str]:
     """Makes every tensor that the graph computes a result, after its own; returns their names."""
-    output = next(node for node in gm.graph.nodes if node.op == "output")
+    output = gm.graph.output_node()
     nodes = [
         node
         for node in gm.graph.nodes

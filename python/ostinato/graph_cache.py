@@ -18,7 +18,14 @@ from torch.fx import GraphModule
 
 from ostinato import fingerprint
 from ostinato._engine import Error
-from ostinato.artifact import UnusableFileError, check_folder, make_folders, read_file, write_file
+from ostinato.artifact import (
+    UnusableFileError,
+    check_folder,
+    make_folders,
+    nearest_differences,
+    read_file,
+    write_file,
+)
 from ostinato.diagnostics import report
 from ostinato.graph_key import key_of, text_of_calls
 from ostinato.guards import Knowledge, UnstorableError, decode, describe, evaluate
@@ -174,20 +181,13 @@ class GraphCache:
 
     def _explain(self):
         """Says what is other than in the stored trace of the same calls that is nearest."""
-        nearest = None
-        for path in list(self._folder.parent.glob("*/trace"))[:_VARIANTS]:
-            with contextlib.suppress(UnusableFileError, OSError, ValueError, KeyError):
-                old = read_file(path)[0]["key"]
-                names = [n for n in {**old, **self._key} if old.get(n) != self._key.get(n)]
-                if names and (nearest is None or len(names) < len(nearest[1])):
-                    nearest = old, names
-        if nearest is None:
+        traces = list(self._folder.parent.glob("*/trace"))[:_VARIANTS]
+        found = nearest_differences(traces, self._key)
+        if not found:
             log.info("there is no stored trace of the graph yet")
             return
-        old, names = nearest
-        described = [f"{n} ({old.get(n)} then, {self._key.get(n)} now)" for n in names[:3]]
-        text = f"other than in the stored trace: {', '.join(described)}"
-        if any(name in _OWN for name in names):
+        text = f"other than in the stored trace: {', '.join(list(found.values())[:3])}"
+        if any(name in _OWN for name in found):
             log.info("%s", text)
         else:
             self._miss(text)

@@ -16,11 +16,19 @@ import torch
 
 from ostinato import fingerprint
 from ostinato._engine import Error
-from ostinato.artifact import UnusableFileError, check_folder, make_folders, read_file, write_file
+from ostinato.artifact import (
+    UnusableFileError,
+    check_folder,
+    make_folders,
+    nearest_differences,
+    read_file,
+    write_file,
+)
 from ostinato.diagnostics import report
 from ostinato.guards import UnstorableError, describe
 from ostinato.method import Call, Entry, Observer, sources_of, take_apart, untagged, write
 from ostinato.options import Options, make_options
+from ostinato.ranks import world_and_rank
 from ostinato.weights import LiveTensors
 
 __all__ = ["cache_compile", "readable_cache"]
@@ -65,9 +73,9 @@ def cache_compile(
 def _ranks(global_rank, tp_rank, pp_rank) -> str:
     """The part of the path that keeps processes of one job apart."""
     world = 1
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        world = torch.distributed.get_world_size()
-        global_rank = torch.distributed.get_rank() if global_rank is None else global_rank
+    if job := world_and_rank():
+        world = job[0]
+        global_rank = job[1] if global_rank is None else global_rank
     text = "" if global_rank is None else f"world{world}global_rank{global_rank}"
     text += "" if tp_rank is None else f"_tp_rank{tp_rank}"
     text += "" if pp_rank is None else f"_pp_rank{pp_rank}"
@@ -216,22 +224,13 @@ class _CachedMethod:
 
     def _explain(self):
         """Says what is other than in the stored trace that is nearest, where there is one."""
-        nearest = None
-        for path in self._place.others(self._func)[:_VARIANTS]:
-            with contextlib.suppress(UnusableFileError, OSError, ValueError, KeyError):
-                old = read_file(path)[0]["key"]
-                names = [n for n in {**old, **self._key} if old.get(n) != self._key.get(n)]
-                if names and (nearest is None or len(names) < len(nearest[1])):
-                    nearest = old, names
-        if nearest is None:
+        found = nearest_differences(self._place.others(self._func)[:_VARIANTS], self._key)
+        if not found:
             log.info("there is no stored trace of %s yet", self._func.__qualname__)
             return
-        old, names = nearest
-        described = [
-            f"{name} ({old.get(name)} then, {self._key.get(name)} now)" for name in names[:3]
-        ]
-        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        self._miss(f"other than in the stored trace: {', '.join(described)}{more}")
+        more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+        described = ", ".join(list(found.values())[:3])
+        self._miss(f"other than in the stored trace: {described}{more}")
 
     def _load(self, index: int) -> Entry | None:
         path = self._place.file(self._folder, index)

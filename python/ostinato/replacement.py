@@ -74,7 +74,7 @@ def _require(condition: bool, reason: str):
 
 
 def _outputs(gm: GraphModule) -> list:
-    output = next(node for node in gm.graph.nodes if node.op == "output")
+    output = gm.graph.output_node()
     return pytree.tree_leaves(output.args[0])
 
 

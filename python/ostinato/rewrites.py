@@ -44,7 +44,7 @@ def _complete(gm: GraphModule):
 
 
 def _results(gm: GraphModule) -> list:
-    output = next(node for node in gm.graph.nodes if node.op == "output")
+    output = gm.graph.output_node()
     return [node.meta.get("val") if isinstance(node, Node) else node for node in output.args[0]]
 
 

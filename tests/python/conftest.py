@@ -82,6 +82,15 @@ def recorded():
     return lambda: records()[before:]
 
 
+@pytest.fixture
+def inference(recorded):
+    """The same, without gradients."""
+    import torch
+
+    with torch.no_grad():
+        yield recorded
+
+
 @pytest.fixture(scope="session")
 def refused(ostinato):
     """Runs the command with arguments that it must refuse, in seconds and in bounded memory.

@@ -17,11 +17,7 @@ from ostinato.inference import cache_compile, readable_cache
 PACKAGE = Path(package.__path__[0]).parent
 
 
-@pytest.fixture(autouse=True)
-def no_gradients(recorded):
-    """Without gradients, and with nothing compiled before."""
-    with torch.no_grad():
-        yield
+pytestmark = pytest.mark.usefixtures("inference")
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import threading
 
 import pytest
 import torch
+from one_graph import compiled
 
 import ostinato as package
 from ostinato import _engine
@@ -17,18 +18,7 @@ from ostinato.backend import ostinato as backend
 ROOT_OF_PACKAGE = package.__path__[0] + "/.."
 
 
-@pytest.fixture(autouse=True)
-def inference(recorded):
-    """Without gradients, and with nothing compiled before."""
-    with torch.no_grad():
-        yield recorded
-
-
-def compiled(function, dynamic=False, **options):
-    """The function compiled as one graph."""
-    return torch.compile(
-        function, backend="ostinato", fullgraph=True, dynamic=dynamic, options=options
-    )
+pytestmark = pytest.mark.usefixtures("inference")
 
 
 class Linear(torch.nn.Module):
@@ -127,7 +117,7 @@ def test_input_lies_otherwise_than_traced():
 
 def graph_of_aten(gm):
     """The graph with a tuple as its result, as AOTAutograd makes it."""
-    output = next(node for node in gm.graph.nodes if node.op == "output")
+    output = gm.graph.output_node()
     output.args = ([output.args[0]],)
     gm.recompile()
     return gm
@@ -364,13 +354,13 @@ def test_custom_pass_keeps_the_results():
     """One that gives another shape or number of them is refused by its name."""
 
     def reshapes(gm, example_inputs, config):
-        output = next(iter(gm.graph.find_nodes(op="output")))
+        output = gm.graph.output_node()
         with gm.graph.inserting_before(output):
             new = gm.graph.call_function(torch.ops.aten.unsqueeze.default, (output.args[0][0], 0))
         output.args = ([new],)
 
     def drops(gm, example_inputs, config):
-        next(iter(gm.graph.find_nodes(op="output"))).args = ([],)
+        gm.graph.output_node().args = ([],)
 
     for wrong, text in ((reshapes, r"\(5\), torch.float32 of \(1, 5\)"), (drops, "0 results of 1")):
         torch._dynamo.reset()

@@ -12,11 +12,7 @@ from ostinato.backend import ostinato as backend
 FOLDER_OF_PACKAGE = package.__path__[0] + "/.."
 
 
-@pytest.fixture(autouse=True)
-def inference(recorded):
-    """Without gradients, and with nothing compiled before."""
-    with torch.no_grad():
-        yield recorded
+pytestmark = pytest.mark.usefixtures("inference")
 
 
 class Model(torch.nn.Module):

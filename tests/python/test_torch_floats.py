@@ -5,12 +5,7 @@ import torch
 
 from ostinato.backend import ostinato as backend
 
-
-@pytest.fixture(autouse=True)
-def inference(recorded):
-    """Without gradients, and with nothing compiled before."""
-    with torch.no_grad():
-        yield recorded
+pytestmark = pytest.mark.usefixtures("inference")
 
 
 class Counting:

@@ -5,25 +5,14 @@ import re
 
 import pytest
 import torch
+from one_graph import compiled
 
 import ostinato as package
 from ostinato import _engine, importer
 from ostinato.backend import compile_fx
 from ostinato.backend import ostinato as backend
 
-
-@pytest.fixture(autouse=True)
-def inference(recorded):
-    """Without gradients, and with nothing compiled before."""
-    with torch.no_grad():
-        yield recorded
-
-
-def compiled(function, dynamic=False, **options):
-    """The function compiled as one graph."""
-    return torch.compile(
-        function, backend="ostinato", fullgraph=True, dynamic=dynamic, options=options
-    )
+pytestmark = pytest.mark.usefixtures("inference")
 
 
 @pytest.fixture()

@@ -2,25 +2,19 @@
 
 import pytest
 import torch
+from one_graph import compiled
 
 import ostinato as package
 from ostinato import _engine, replacement
 from ostinato.backend import compile_fx
 
+pytestmark = pytest.mark.usefixtures("inference")
+
 
 @pytest.fixture(autouse=True)
-def inference(recorded, monkeypatch):
-    """Without gradients, with nothing compiled and no rule registered before."""
+def no_rules(monkeypatch):
+    """With no rule registered before."""
     monkeypatch.setattr(replacement, "_rules", replacement._Rules())
-    with torch.no_grad():
-        yield recorded
-
-
-def compiled(function, dynamic=False, **options):
-    """The function compiled as one graph."""
-    return torch.compile(
-        function, backend="ostinato", fullgraph=True, dynamic=dynamic, options=options
-    )
 
 
 def norm(x, weight, eps):
