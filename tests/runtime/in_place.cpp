@@ -1,14 +1,13 @@
 #include <gtest/gtest.h>
 
-#include <cmath>
 #include <cstring>
 
-#include "ostinato/base/dtype.h"
 #include "ostinato/base/error.h"
 #include "ostinato/ir/text.h"
 #include "ostinato/ops/ops.h"
 #include "ostinato/runtime/context.h"
 #include "support/random_graph.h"
+#include "support/same.h"
 
 namespace ostinato::runtime {
 namespace {
@@ -60,22 +59,6 @@ Outcome run(const ir::Graph& graph, const ir::Bindings& bindings, const std::vec
     return {};  // no kernel for these dtypes, or an index out of range
   }
   return outcome;
-}
-
-bool same(const Tensor& a, const Tensor& b) {
-  if (a.dtype() != b.dtype() || a.shape() != b.shape()) return false;
-  return dispatch(a.dtype(), [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    for (int64_t i = 0; i < a.numel(); ++i) {
-      const T *left = a.as<T>() + i, *right = b.as<T>() + i;
-      if (std::memcmp(left, right, sizeof(T)) == 0) continue;
-      if constexpr (is_floating_v<T>) {
-        if (std::isnan(to_float(*left)) && std::isnan(to_float(*right))) continue;
-      }
-      return false;
-    }
-    return true;
-  });
 }
 
 /// Every input that has the type of an output, each given to one.

@@ -1,7 +1,6 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <cstring>
 
 #include "ostinato/base/dtype.h"
 #include "ostinato/base/error.h"
@@ -13,27 +12,11 @@
 #include "ostinato/runtime/context.h"
 #include "ostinato/runtime/evaluate.h"
 #include "support/random_graph.h"
+#include "support/same.h"
 #include "support/tolerance.h"
 
 namespace ostinato::runtime {
 namespace {
-
-/// The same in every bit, or NaN both.
-bool same(const Tensor& a, const Tensor& b) {
-  if (a.dtype() != b.dtype() || a.shape() != b.shape()) return false;
-  return dispatch(a.dtype(), [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    for (int64_t i = 0; i < a.numel(); ++i) {
-      const T *left = a.as<T>() + i, *right = b.as<T>() + i;
-      if (std::memcmp(left, right, sizeof(T)) == 0) continue;
-      if constexpr (is_floating_v<T>) {
-        if (std::isnan(to_float(*left)) && std::isnan(to_float(*right))) continue;
-      }
-      return false;
-    }
-    return true;
-  });
-}
 
 /// Three calls in a row, so that states carry over; nothing if a call fails.
 std::vector<Tensor> run(const ir::Graph& graph, const std::vector<Tensor>& inputs) {

@@ -43,7 +43,11 @@ struct AttrSpec {
 struct OpTraits {
   bool view = false;         ///< results may share operand 0's storage: `OpRow::view` tells how
   bool elementwise = false;  ///< each output element depends on the operands' same element only
-  bool random = false;       ///< two calls with equal operands may differ
+  /// The one result is operand 0 with parts of it overwritten. Kernels of such operators, and of
+  /// elementwise ones, may be given that operand's memory to write to: they read nothing of a place
+  /// after they wrote there.
+  bool updates = false;
+  bool random = false;  ///< two calls with equal operands may differ
   /// The operand that is overwritten, which must be a state; result 0 is that state afterwards.
   int mutates = -1;
 };

@@ -188,7 +188,8 @@ void add_index(ir::OpTable& table) {
   table.add({.name = "aten.index_put",
              .operands = {{"self"}, indices, {"values"}},
              .attributes = {{"accumulate", boolean, false}},
-             .infer = infer_index_put});
+             .infer = infer_index_put,
+             .traits = {.updates = true}});
   table.add({.name = "aten.gather",
              .operands = {{"self"}, {"index"}},
              .attributes = {dim, {"sparse_grad", boolean, false}},
@@ -196,12 +197,14 @@ void add_index(ir::OpTable& table) {
   table.add({.name = "aten.scatter.value",
              .operands = {{"self"}, {"index"}},
              .attributes = {dim, {"value", scalar}},
-             .infer = infer_scatter});
+             .infer = infer_scatter,
+             .traits = {.updates = true}});
   for (const std::string_view name : {"aten.scatter.src", "aten.scatter_add"}) {
     table.add({.name = name,
                .operands = {{"self"}, {"index"}, {"src"}},
                .attributes = {dim},
-               .infer = infer_scatter});
+               .infer = infer_scatter,
+               .traits = {.updates = true}});
   }
   table.add({.name = "aten.index_select",
              .operands = {{"self"}, {"index"}},
@@ -231,11 +234,13 @@ void add_index(ir::OpTable& table) {
                             {"start", integer, ir::Attribute{}},
                             {"end", integer, ir::Attribute{}},
                             {"step", integer, Dim(1)}},
-             .infer = infer_slice_scatter});
+             .infer = infer_slice_scatter,
+             .traits = {.updates = true}});
   table.add({.name = "aten.select_scatter",
              .operands = {{"self"}, {"src"}},
              .attributes = {dim, {"index", integer}},
-             .infer = infer_select_scatter});
+             .infer = infer_select_scatter,
+             .traits = {.updates = true}});
 }
 
 }  // namespace ostinato::ops

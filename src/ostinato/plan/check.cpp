@@ -99,8 +99,7 @@ class Checker {
   /// where it reads.
   static bool is_in_place(const Step& step, const Place& from, const Place& to) {
     const ir::OpTraits& traits = step.node->op->traits;
-    const bool may =
-        traits.elementwise || (is_update(*step.node->op) && &from == step.inputs.data());
+    const bool may = traits.elementwise || (traits.updates && &from == step.inputs.data());
     return may && &to == step.outputs.data() && from.index == to.index &&
            from.offset == to.offset && from.bytes == to.bytes;
   }

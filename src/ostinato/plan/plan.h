@@ -62,11 +62,6 @@ struct Options {
 Plan make_plan(ir::Graph graph, device::Device& device, device::PackedWeights& packed,
                const Options& options);
 
-/// Whether the operator's result is its first operand with parts of it overwritten. Kernels of such
-/// operators, and of elementwise ones, may be given that operand's memory to write to: they read
-/// nothing of a place after they wrote there.
-bool is_update(const ir::OpRow& op);
-
 /// Throws `internal` unless the plan is sound: every step reads only what was written before it and
 /// not overwritten since, nothing overlaps in the arena, nothing reaches beyond it, and every
 /// output is written. It shares no code with the planner.

@@ -16,13 +16,6 @@ size_t extent_of(const ir::Layout& layout) {
   return static_cast<size_t>(last) + 1;
 }
 
-bool is_update(const ir::OpRow& op) {
-  constexpr std::string_view kUpdates[] = {"aten.index_put",     "aten.scatter.src",
-                                           "aten.scatter.value", "aten.scatter_add",
-                                           "aten.slice_scatter", "aten.select_scatter"};
-  return std::find(std::begin(kUpdates), std::end(kUpdates), op.name) != std::end(kUpdates);
-}
-
 void Storages::put(const Value* value, Located where) {
   residents_[{where.place.kind, where.place.index}].push_back(value);
   located_[value] = std::move(where);
@@ -30,7 +23,7 @@ void Storages::put(const Value* value, Located where) {
 
 const Value* Storages::operand_to_overwrite(const Node& node, const Options& options) const {
   if (node.results.size() != 1) return nullptr;
-  if (is_update(*node.op)) {
+  if (node.op->traits.updates) {
     return may_overwrite(node, node.operands[0], options) ? node.operands[0] : nullptr;
   }
   if (!node.op->traits.elementwise) return nullptr;
@@ -53,7 +46,7 @@ bool Storages::may_overwrite(const Node& node, const Value* operand, const Optio
   } else if (at.place.kind != Place::Kind::arena || !options.in_place) {
     return false;
   }
-  const bool anywhere = is_update(*node.op);  // not only the same element
+  const bool anywhere = node.op->traits.updates;  // not only the same element
   for (const Value* other : node.operands) {
     if (other == nullptr || other == operand) continue;
     const Located& there = located_.at(other);
