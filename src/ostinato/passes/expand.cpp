@@ -1,7 +1,6 @@
 #include "ostinato/passes/expand.h"
 
-#include "ostinato/ir/builder.h"
-#include "ostinato/ops/ops.h"
+#include "ostinato/passes/rewrite.h"
 
 namespace ostinato::passes {
 
@@ -11,8 +10,7 @@ bool expand_fused(ir::Graph& graph) {
   for (auto it = nodes.begin(); it != nodes.end();) {
     ir::Node* node = (it++)->get();
     if (node->op->expand == nullptr) continue;
-    ir::Builder build(graph, ops::table(), node);
-    build.set_source(node->source);
+    ir::Builder build = builder_before(graph, node);
     const std::vector<ir::Value*> results = node->op->expand(build, *node);
     for (size_t i = 0; i < results.size(); ++i) {
       graph.replace_all_uses(node->results[i], results[i]);

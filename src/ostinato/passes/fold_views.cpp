@@ -1,5 +1,4 @@
 #include "ostinato/ir/builder.h"
-#include "ostinato/ops/ops.h"
 #include "ostinato/passes/pass.h"
 #include "ostinato/passes/rewrite.h"
 
@@ -93,8 +92,7 @@ class Folder {
   /// that it does.
   bool replace_by(Node* node, std::string_view op, Value* source,
                   const ir::NamedAttribute& attribute) {
-    ir::Builder build(graph_, ops::table(), node);
-    build.set_source(node->source);
+    ir::Builder build = builder_before(graph_, node);
     Value* view = build(op, {source}, {attribute});
     if (view->type != node->results[0]->type) {
       graph_.erase(view->producer);

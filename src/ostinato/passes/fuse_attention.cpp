@@ -2,7 +2,6 @@
 #include <cmath>
 
 #include "ostinato/ir/builder.h"
-#include "ostinato/ops/ops.h"
 #include "ostinato/passes/index_function.h"
 #include "ostinato/passes/match.h"
 #include "ostinato/passes/pass.h"
@@ -129,8 +128,7 @@ class Fuser {
         mask = nullptr;
       }
     }
-    ir::Builder builder(graph_, ops::table(), node);
-    builder.set_source(node->source);
+    ir::Builder builder = builder_before(graph_, node);
     std::vector<ir::NamedAttribute> attributes{
         {"scale", node->attribute("scale")}, {"causal", band.causal}, {"offset", band.offset}};
     if (band.window) attributes.emplace_back("window", *band.window);

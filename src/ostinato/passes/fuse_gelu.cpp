@@ -1,8 +1,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "ostinato/ir/builder.h"
-#include "ostinato/ops/ops.h"
 #include "ostinato/passes/match.h"
 #include "ostinato/passes/pass.h"
 #include "ostinato/passes/rewrite.h"
@@ -138,22 +136,15 @@ std::optional<Bend> gelu_of(const Node& node) {
   return std::nullopt;
 }
 
+Value* fuse_formula(ir::Graph& graph, const Node* node) {
+  const std::optional<Bend> bend = gelu_of(*node);
+  if (!bend) return nullptr;
+  const std::string approximate(bend->approximate);
+  return builder_before(graph, node)("aten.gelu", {bend->x}, {{"approximate", approximate}});
+}
+
 }  // namespace
 
-bool fuse_gelu(ir::Graph& graph, const PassContext&) {
-  bool changed = false;
-  const auto& nodes = graph.nodes();
-  for (auto it = nodes.begin(); it != nodes.end();) {
-    Node* node = (it++)->get();
-    const std::optional<Bend> bend = gelu_of(*node);
-    if (!bend) continue;
-    ir::Builder builder(graph, ops::table(), node);
-    builder.set_source(node->source);
-    const std::string approximate(bend->approximate);
-    replace(graph, node, builder("aten.gelu", {bend->x}, {{"approximate", approximate}}));
-    changed = true;
-  }
-  return changed;
-}
+bool fuse_gelu(ir::Graph& graph, const PassContext&) { return fuse_calls(graph, {fuse_formula}); }
 
 }  // namespace ostinato::passes

@@ -1,5 +1,3 @@
-#include "ostinato/ir/builder.h"
-#include "ostinato/ops/ops.h"
 #include "ostinato/passes/match.h"
 #include "ostinato/passes/pass.h"
 #include "ostinato/passes/rewrite.h"
@@ -42,9 +40,7 @@ bool is_variance_of(const Value* value, const Value* x) {
 
 Value* layer_norm(ir::Graph& graph, const Node* node, Value* x, Value* weight, Value* bias,
                   double eps) {
-  ir::Builder builder(graph, ops::table(), node);
-  builder.set_source(node->source);
-  return builder("layer_norm", {x, weight, bias}, {{"eps", eps}});
+  return builder_before(graph, node)("layer_norm", {x, weight, bias}, {{"eps", eps}});
 }
 
 /// The RMSNorm of x - mean(x).
@@ -103,19 +99,7 @@ Value* fuse_vector(ir::Graph& graph, const Node* node) {
 }  // namespace
 
 bool fuse_layer_norm(ir::Graph& graph, const PassContext&) {
-  bool changed = false;
-  const auto& nodes = graph.nodes();
-  for (auto it = nodes.begin(); it != nodes.end();) {
-    Node* node = (it++)->get();
-    Value* norm = nullptr;
-    for (const auto fuse : {fuse_centred_norm, fuse_variance, fuse_casts, fuse_vector}) {
-      if (norm == nullptr) norm = fuse(graph, node);
-    }
-    if (norm == nullptr) continue;
-    replace(graph, node, norm);
-    changed = true;
-  }
-  return changed;
+  return fuse_calls(graph, {fuse_centred_norm, fuse_variance, fuse_casts, fuse_vector});
 }
 
 }  // namespace ostinato::passes

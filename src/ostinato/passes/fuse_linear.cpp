@@ -1,5 +1,3 @@
-#include "ostinato/ir/builder.h"
-#include "ostinato/ops/ops.h"
 #include "ostinato/passes/match.h"
 #include "ostinato/passes/pass.h"
 #include "ostinato/passes/rewrite.h"
@@ -30,11 +28,9 @@ std::string_view activation_of(const Node& node) {
 
 Value* linear(ir::Graph& graph, const Node* node, const Node& product, Value* residual,
               std::string_view activation) {
-  ir::Builder builder(graph, ops::table(), node);
-  builder.set_source(node->source);
-  return builder("linear",
-                 {product.operands[0], product.operands[1], product.operands[2], residual},
-                 {{"activation", std::string(activation)}});
+  return builder_before(graph, node)(
+      "linear", {product.operands[0], product.operands[1], product.operands[2], residual},
+      {{"activation", std::string(activation)}});
 }
 
 Value* fuse_activation(ir::Graph& graph, const Node* node) {
@@ -61,17 +57,7 @@ Value* fuse_residual(ir::Graph& graph, const Node* node) {
 }  // namespace
 
 bool fuse_linear(ir::Graph& graph, const PassContext&) {
-  bool changed = false;
-  const auto& nodes = graph.nodes();
-  for (auto it = nodes.begin(); it != nodes.end();) {
-    Node* node = (it++)->get();
-    Value* fused = fuse_activation(graph, node);
-    if (fused == nullptr) fused = fuse_residual(graph, node);
-    if (fused == nullptr) continue;
-    replace(graph, node, fused);
-    changed = true;
-  }
-  return changed;
+  return fuse_calls(graph, {fuse_activation, fuse_residual});
 }
 
 }  // namespace ostinato::passes

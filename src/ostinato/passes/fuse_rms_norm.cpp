@@ -1,5 +1,3 @@
-#include "ostinato/ir/builder.h"
-#include "ostinato/ops/ops.h"
 #include "ostinato/passes/match.h"
 #include "ostinato/passes/pass.h"
 #include "ostinato/passes/rewrite.h"
@@ -23,9 +21,7 @@ std::optional<double> epsilon_of(const Value* variance, const Value* x) {
 }
 
 Value* rms_norm(ir::Graph& graph, const Node* node, Value* x, Value* weight, double eps) {
-  ir::Builder builder(graph, ops::table(), node);
-  builder.set_source(node->source);
-  return builder("rms_norm", {x, weight}, {{"eps", eps}});
+  return builder_before(graph, node)("rms_norm", {x, weight}, {{"eps", eps}});
 }
 
 /// x · 1/√(mean(x²) + eps), or x / √(…).
@@ -72,19 +68,7 @@ Value* fuse_weight(ir::Graph& graph, const Node* node) {
 }  // namespace
 
 bool fuse_rms_norm(ir::Graph& graph, const PassContext&) {
-  bool changed = false;
-  const auto& nodes = graph.nodes();
-  for (auto it = nodes.begin(); it != nodes.end();) {
-    Node* node = (it++)->get();
-    Value* norm = nullptr;
-    for (const auto fuse : {fuse_chain, fuse_casts, fuse_weight}) {
-      if (norm == nullptr) norm = fuse(graph, node);
-    }
-    if (norm == nullptr) continue;
-    replace(graph, node, norm);
-    changed = true;
-  }
-  return changed;
+  return fuse_calls(graph, {fuse_chain, fuse_casts, fuse_weight});
 }
 
 }  // namespace ostinato::passes

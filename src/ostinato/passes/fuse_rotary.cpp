@@ -1,4 +1,3 @@
-#include "ostinato/ir/builder.h"
 #include "ostinato/ops/ops.h"
 #include "ostinato/ops/slice.h"
 #include "ostinato/passes/match.h"
@@ -68,9 +67,7 @@ Value* fuse_halves(ir::Graph& graph, const Node* node) {
       Value* cos = x != nullptr ? other_factor(*straight, x) : nullptr;
       if (cos == nullptr || !is_table(cos, x) || !is_table(sin, x)) continue;
       if (x->type != node->results[0]->type) continue;
-      ir::Builder builder(graph, ops::table(), node);
-      builder.set_source(node->source);
-      return builder("rotary", {x, cos, sin});
+      return builder_before(graph, node)("rotary", {x, cos, sin});
     }
   }
   return nullptr;
@@ -84,25 +81,13 @@ Value* fuse_rest(ir::Graph& graph, const Node* node) {
   const Dim &rotated = parts->first->shape().back(), &all = node->results[0]->shape().back();
   Value* x = sliced(rotary->operands[0], 0, rotated);
   if (x == nullptr || x != sliced(parts->second, rotated, all)) return nullptr;
-  ir::Builder builder(graph, ops::table(), node);
-  builder.set_source(node->source);
-  return builder("rotary", {x, rotary->operands[1], rotary->operands[2]});
+  return builder_before(graph, node)("rotary", {x, rotary->operands[1], rotary->operands[2]});
 }
 
 }  // namespace
 
 bool fuse_rotary(ir::Graph& graph, const PassContext&) {
-  bool changed = false;
-  const auto& nodes = graph.nodes();
-  for (auto it = nodes.begin(); it != nodes.end();) {
-    Node* node = (it++)->get();
-    Value* rotated = fuse_halves(graph, node);
-    if (rotated == nullptr) rotated = fuse_rest(graph, node);
-    if (rotated == nullptr) continue;
-    replace(graph, node, rotated);
-    changed = true;
-  }
-  return changed;
+  return fuse_calls(graph, {fuse_halves, fuse_rest});
 }
 
 }  // namespace ostinato::passes

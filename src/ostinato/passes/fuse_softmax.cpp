@@ -2,7 +2,6 @@
 #include <limits>
 
 #include "ostinato/ir/builder.h"
-#include "ostinato/ops/ops.h"
 #include "ostinato/passes/match.h"
 #include "ostinato/passes/pass.h"
 #include "ostinato/passes/rewrite.h"
@@ -218,9 +217,7 @@ std::optional<Attention> attention_of(const Node& node) {
 class Writer {
  public:
   Writer(ir::Graph& graph, const Node* node)
-      : graph_(graph), node_(node), build_(graph, ops::table(), node) {
-    build_.set_source(node->source);
-  }
+      : graph_(graph), node_(node), build_(builder_before(graph, node)) {}
 
   Value* operator()(const Attention& attention) {
     Value* query = with_heads(views_of(attention.query), attention);
@@ -282,19 +279,13 @@ class Writer {
   ir::Builder build_;
 };
 
+Value* fuse_chain(ir::Graph& graph, const Node* node) {
+  const std::optional<Attention> attention = attention_of(*node);
+  return attention ? Writer(graph, node)(*attention) : nullptr;
+}
+
 }  // namespace
 
-bool fuse_softmax(ir::Graph& graph, const PassContext&) {
-  bool changed = false;
-  const auto& nodes = graph.nodes();
-  for (auto it = nodes.begin(); it != nodes.end();) {
-    Node* node = (it++)->get();
-    const std::optional<Attention> attention = attention_of(*node);
-    if (!attention) continue;
-    replace(graph, node, Writer(graph, node)(*attention));
-    changed = true;
-  }
-  return changed;
-}
+bool fuse_softmax(ir::Graph& graph, const PassContext&) { return fuse_calls(graph, {fuse_chain}); }
 
 }  // namespace ostinato::passes

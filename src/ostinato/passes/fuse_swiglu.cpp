@@ -1,5 +1,3 @@
-#include "ostinato/ir/builder.h"
-#include "ostinato/ops/ops.h"
 #include "ostinato/passes/match.h"
 #include "ostinato/passes/pass.h"
 #include "ostinato/passes/rewrite.h"
@@ -24,27 +22,20 @@ Value* gate_of(const Value* activated) {
   return nullptr;
 }
 
+Value* fuse_product(ir::Graph& graph, const Node* node) {
+  if (node->op->name != "aten.mul.Tensor") return nullptr;
+  for (const size_t side : {size_t{0}, size_t{1}}) {
+    Value* gate = gate_of(node->operands[side]);
+    Value* up = node->operands[1 - side];
+    if (gate == nullptr || gate->type != up->type || !is_floating(gate->dtype())) continue;
+    return builder_before(graph, node)("swiglu", {gate, up});
+  }
+  return nullptr;
+}
+
 }  // namespace
 
 // SwiGLU (Shazeer 2020): silu(gate) · up.
-bool fuse_swiglu(ir::Graph& graph, const PassContext&) {
-  bool changed = false;
-  const auto& nodes = graph.nodes();
-  for (auto it = nodes.begin(); it != nodes.end();) {
-    Node* node = (it++)->get();
-    if (node->op->name != "aten.mul.Tensor") continue;
-    for (const size_t side : {size_t{0}, size_t{1}}) {
-      Value* gate = gate_of(node->operands[side]);
-      Value* up = node->operands[1 - side];
-      if (gate == nullptr || gate->type != up->type || !is_floating(gate->dtype())) continue;
-      ir::Builder builder(graph, ops::table(), node);
-      builder.set_source(node->source);
-      replace(graph, node, builder("swiglu", {gate, up}));
-      changed = true;
-      break;
-    }
-  }
-  return changed;
-}
+bool fuse_swiglu(ir::Graph& graph, const PassContext&) { return fuse_calls(graph, {fuse_product}); }
 
 }  // namespace ostinato::passes

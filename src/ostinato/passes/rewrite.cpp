@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "ostinato/base/dtype.h"
+#include "ostinato/ops/ops.h"
 
 namespace ostinato::passes {
 
@@ -30,6 +31,28 @@ bool one_of(std::string_view name, std::initializer_list<std::string_view> names
 void replace(ir::Graph& graph, Node* node, Value* value) {
   graph.replace_all_uses(node->results[0], value);
   graph.erase(node);
+}
+
+ir::Builder builder_before(ir::Graph& graph, const Node* node) {
+  ir::Builder builder(graph, ops::table(), node);
+  builder.set_source(node->source);
+  return builder;
+}
+
+bool fuse_calls(ir::Graph& graph, std::initializer_list<Fusion> fusions) {
+  bool changed = false;
+  const auto& nodes = graph.nodes();
+  for (auto it = nodes.begin(); it != nodes.end();) {
+    Node* node = (it++)->get();
+    for (const Fusion fuse : fusions) {
+      Value* fused = fuse(graph, node);
+      if (fused == nullptr) continue;
+      replace(graph, node, fused);
+      changed = true;
+      break;
+    }
+  }
+  return changed;
 }
 
 std::optional<std::vector<size_t>> permutation_of(const Node& node) {

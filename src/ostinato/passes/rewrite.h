@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "ostinato/ir/builder.h"
 #include "ostinato/ir/graph.h"
 
 /// What the passes share.
@@ -18,6 +19,16 @@ bool one_of(std::string_view name, std::initializer_list<std::string_view> names
 
 /// Every use of the node's only result reads `value` instead, and the node is erased.
 void replace(ir::Graph& graph, ir::Node* node, ir::Value* value);
+
+/// Makes calls right before the node, which come from where the node does.
+ir::Builder builder_before(ir::Graph& graph, const ir::Node* node);
+
+/// What a fusion makes of a call: a new value for its only result, or null.
+using Fusion = ir::Value* (*)(ir::Graph& graph, const ir::Node* node);
+
+/// Replaces each call by what the first of the fusions makes that takes it. Returns whether one
+/// did.
+bool fuse_calls(ir::Graph& graph, std::initializer_list<Fusion> fusions);
 
 /// Of `aten.permute`, `aten.transpose.int` and `aten.t`: which operand dim each result dim is;
 /// nullopt for every other operator.
