@@ -90,6 +90,17 @@ TEST(FuseLayerNorm, WeightAndBias) {
   EXPECT_NE(shared.find("= aten.mul.Tensor("), std::string::npos) << shared;
 }
 
+TEST(FuseLayerNorm, KeepsVectorsThatNoKernelTakes) {
+  const std::string text =
+      rewritten(fuse_layer_norm,
+                "input %0 \"x\" : float32(s0, 8)\n"
+                "input %1 \"bias\" : float16(8)\n"
+                "%2 : float32(s0, 8) = layer_norm(%0, None, None) {eps=1e-05}\n"
+                "%99 : float32(s0, 8) = aten.add.Tensor(%2, %1)\n"
+                "output \"y\" %99\n");
+  EXPECT_NE(text.find("= aten.add.Tensor("), std::string::npos) << text;
+}
+
 TEST(FuseLayerNorm, CastsAroundIt) {
   const std::string text =
       rewritten_and_cleaned(fuse_layer_norm,

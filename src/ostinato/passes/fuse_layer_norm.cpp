@@ -90,6 +90,7 @@ Value* fuse_vector(ir::Graph& graph, const Node* node) {
     Value *x = norm->operands[0], *weight = norm->operand("weight");
     if (vector->shape()[0] != x->shape().back() || x->type != node->results[0]->type) continue;
     if (weight != nullptr && (product || weight->dtype() != vector->dtype())) continue;
+    if (vector->dtype() != x->dtype() && vector->dtype() != DType::float32) continue;
     return layer_norm(graph, node, x, product ? vector : weight, product ? nullptr : vector,
                       norm->real("eps"));
   }
