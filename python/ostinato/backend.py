@@ -5,17 +5,19 @@ import logging
 import time
 
 import torch
-from torch._decomp import core_aten_decompositions
 from torch._dynamo.backends.common import aot_autograd
 from torch._guards import TracingContext
 from torch.fx import GraphModule
 
 import ostinato.tensors  # noqa: F401
-from ostinato import _engine, debug
+from ostinato import debug
+from ostinato.complex_numbers import take_complex_apart
+from ostinato.constants import fold_foreign_constants
+from ostinato.decompositions import decompositions
 from ostinato.diagnostics import report
 from ostinato.dump import dump_optimised, dump_original, give_all_values
 from ostinato.graph_cache import cached
-from ostinato.importer import Importer, operator_name
+from ostinato.importer import Importer
 from ostinato.module_floats import hold_module_floats
 from ostinato.options import Options, make_options
 from ostinato.rewrites import rewrite
@@ -25,21 +27,13 @@ from ostinato.whole import keep_whole
 log = logging.getLogger("ostinato")
 
 
-@functools.cache
-def decompositions() -> dict:
-    """To core ATen, but for what the engine has as it is."""
-    return {
-        target: function
-        for target, function in core_aten_decompositions().items()
-        if not _engine.has_op(operator_name(target))
-    }
-
-
 def import_graph(
     gm: GraphModule, static: set[int], options: Options, trace=debug.NO_TRACE, on_import=None
 ):
     """The callable, on the engine, of a graph of ATen operators; it takes a list of arguments."""
     start = time.perf_counter()
+    take_complex_apart(gm)
+    fold_foreign_constants(gm)
     importer = Importer(gm, static, options)
     compiled = importer.run()
     trace.engine([level.graph for level in importer.levels], gm, options)

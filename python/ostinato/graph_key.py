@@ -13,6 +13,7 @@ import torch
 from torch.fx import GraphModule, Node
 
 from ostinato import fingerprint, replacement
+from ostinato.decompositions import decompositions
 from ostinato.guards import Knowledge, UnstorableError
 from ostinato.options import Options
 from ostinato.scope import threads_of
@@ -122,13 +123,13 @@ def text_of_sources(gm: GraphModule) -> str:
 
 @functools.cache
 def _foreign_decompositions() -> list[str]:
-    """Operators that somebody else than PyTorch takes apart."""
-    from ostinato.backend import decompositions  # which imports this module
-
-    found = []
+    """Operators that somebody else than PyTorch and this package takes apart."""
+    found, own = [], decompositions.__module__
     for target, function in decompositions().items():
-        code = getattr(inspect.unwrap(function), "__code__", None)
-        if code is not None and not fingerprint.is_of_torch(code.co_filename):
+        function = inspect.unwrap(function)
+        code = getattr(function, "__code__", None)
+        known = getattr(function, "__module__", None) == own
+        if not known and code is not None and not fingerprint.is_of_torch(code.co_filename):
             found.append(str(target))
     return found
 

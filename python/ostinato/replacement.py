@@ -16,6 +16,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.traceback import preserve_node_meta
 from torch.utils import _pytree as pytree
 
+from ostinato.decompositions import decompositions
 from ostinato.diagnostics import report, source_of
 from ostinato.importer import operator_name
 from ostinato.whole import WholeMode
@@ -23,15 +24,9 @@ from ostinato.whole import WholeMode
 log = logging.getLogger("ostinato")
 
 
-def _decompositions() -> dict:
-    from ostinato.backend import decompositions  # which imports this module
-
-    return decompositions()
-
-
 def _trace(function: Callable, arguments, whole: bool) -> GraphModule:
     with enable_python_dispatcher(), preserve_node_meta(), WholeMode() if whole else nullcontext():
-        gm = make_fx(function, _decompositions(), tracing_mode="real")(*arguments)
+        gm = make_fx(function, decompositions(), tracing_mode="real")(*arguments)
     gm.graph.eliminate_dead_code()
     gm.recompile()
     return gm

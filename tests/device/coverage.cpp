@@ -29,8 +29,9 @@ TEST(Coverage, FallbacksAreKnownByName) {
   }
   EXPECT_THAT(fallbacks,
               testing::ElementsAre("aten._adaptive_avg_pool2d", "aten.adaptive_avg_pool2d",
-                                   "aten.avg_pool2d", "aten.histc", "aten.masked_scatter",
-                                   "aten.max_pool2d_with_indices", "aten.tril", "aten.triu",
+                                   "aten.avg_pool2d", "aten.histc", "aten.linalg_solve_triangular",
+                                   "aten.masked_scatter", "aten.max_pool2d_with_indices",
+                                   "aten.scatter_reduce.two", "aten.tril", "aten.triu",
                                    "aten.upsample_bicubic2d", "aten.upsample_bilinear2d",
                                    "aten.upsample_nearest2d"));
 }

@@ -90,6 +90,9 @@ TEST_F(Products, MultiplyAndBroadcast) {
   EXPECT_EQ(shape("transformers.grouped_mm_fallback",
                   {input({s0, 3}), input({4, 3, 5}), input({4}, DType::int32)}),
             "(s0, 5)");
+  EXPECT_EQ(shape("aten.linalg_solve_triangular", {input({2, 1, 3, 3}), input({s0, 3, 5})},
+                  {{"upper", true}}),
+            "(2, s0, 3, 5)");
 }
 
 TEST_F(Products, RejectWhatDoesNotFit) {
@@ -103,6 +106,10 @@ TEST_F(Products, RejectWhatDoesNotFit) {
   expect_rejected("aten.addmm", {input({4}), input({2, 3}), input({3, 5})}, {}, "cannot broadcast");
   expect_rejected("aten.linear", {input({2, 3}), input({5, 4}), nullptr}, {}, "to be 4, got 3");
   expect_rejected("aten.linear", {input({2, 3}), input({5, 3}), input({4})}, {}, "to be 5, got 4");
+  expect_rejected("aten.linalg_solve_triangular", {input({3, 4}), input({3, 5})}, {{"upper", true}},
+                  "the columns of 'self' to be 3, got 4");
+  expect_rejected("aten.linalg_solve_triangular", {input({3, 3}), input({3, 5})},
+                  {{"upper", true}, {"left", false}}, "the columns of 'B' to be 3, got 5");
 }
 
 std::vector<NamedAttribute> window(Shape stride, Shape padding, Shape dilation, int64_t groups = 1,

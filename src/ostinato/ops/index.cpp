@@ -1,5 +1,10 @@
 #include "ostinato/ops/index.h"
 
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <array>
+
 #include "ostinato/ops/infer.h"
 #include "ostinato/ops/ops.h"
 #include "ostinato/ops/slice.h"
@@ -160,6 +165,19 @@ void require_src_shape(const Node& node, const Shape& expected) {
          to_string(expected), to_string(got));
 }
 
+std::vector<ValueType> infer_scatter_reduce(const Node& node) {
+  constexpr std::array<std::string_view, 5> kReductions = {"sum", "prod", "mean", "amax", "amin"};
+  const std::string& reduce = node.string("reduce");
+  if (std::find(kReductions.begin(), kReductions.end(), reduce) == kReductions.end()) {
+    reject(node, "Give one of them.", "expected one of {}, got '{}'", fmt::join(kReductions, ", "),
+           reduce);
+  }
+  if (node.operands[0]->dtype() == DType::boolean) {
+    reject(node, "Convert it with aten._to_copy.", "expected numbers, got bool");
+  }
+  return infer_scatter(node);
+}
+
 std::vector<ValueType> infer_slice_scatter(const Node& node) {
   Shape shape = node.operands[0]->shape();
   const Slice slice = slice_of(node, shape);
@@ -206,6 +224,10 @@ void add_index(ir::OpTable& table) {
                .infer = infer_scatter,
                .traits = {.updates = true}});
   }
+  table.add({.name = "aten.scatter_reduce.two",
+             .operands = {{"self"}, {"index"}, {"src"}},
+             .attributes = {dim, {"reduce", string}, {"include_self", boolean, true}},
+             .infer = infer_scatter_reduce});
   table.add({.name = "aten.index_select",
              .operands = {{"self"}, {"index"}},
              .attributes = {dim},

@@ -88,6 +88,24 @@ std::vector<ValueType> infer_grouped(const Node& node) {
   return {{input->dtype(), {input->shape()[0], weight->shape()[2]}}};
 }
 
+// x with self · x = B, or x · self = B, of which only one triangle of self is read.
+std::vector<ValueType> infer_triangular(const Node& node) {
+  const Value *self = node.operands[0], *other = node.operands[1];
+  require_floating(node, self);
+  require_same_dtype(node, node.operands);
+  const Shape &a = self->shape(), &b = other->shape();
+  if (a.size() < 2 || b.size() < 2) {
+    reject(node, "Give matrices.", "expected at least 2 dims, got {} and {}", to_string(a),
+           to_string(b));
+  }
+  require_equal(node, "the columns of 'self'", a[a.size() - 2], a.back());
+  require_equal(node, node.flag("left") ? "the rows of 'B'" : "the columns of 'B'", a.back(),
+                node.flag("left") ? b[b.size() - 2] : b.back());
+  Shape shape = broadcast(node, Shape(a.begin(), a.end() - 2), Shape(b.begin(), b.end() - 2));
+  shape.insert(shape.end(), b.end() - 2, b.end());
+  return {{other->dtype(), shape}};
+}
+
 }  // namespace
 
 void add_matmul(ir::OpTable& table) {
@@ -107,6 +125,12 @@ void add_matmul(ir::OpTable& table) {
   table.add({.name = "aten.matmul", .operands = {{"self"}, {"other"}}, .infer = infer_matmul});
   table.add({.name = "aten.dot", .operands = {{"self"}, {"tensor"}}, .infer = infer_dot});
   table.add({.name = "aten.mv", .operands = {{"self"}, {"vec"}}, .infer = infer_mv});
+  table.add({.name = "aten.linalg_solve_triangular",
+             .operands = {{"self"}, {"B"}},
+             .attributes = {{"upper", boolean},
+                            {"left", boolean, true},
+                            {"unitriangular", boolean, false}},
+             .infer = infer_triangular});
   table.add({.name = "transformers.grouped_mm_fallback",
              .operands = {{"input"}, {"weight"}, {"offs"}},
              .infer = infer_grouped});

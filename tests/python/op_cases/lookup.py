@@ -69,6 +69,29 @@ def scatter(name, make):
                 yield Case({**operands, "index": index}, {"dim": dim}, "reduction")
 
 
+@cases("aten.scatter_reduce.two")
+def scatter_reduce(name, make):
+    """Several values for one place, one, and none; PyTorch rounds sums of half precision often."""
+    for dtype in NUMBERS:
+        for reduce in ("sum", "prod", "mean", "amax", "amin"):
+            if dtype in (torch.bfloat16, torch.float16) and reduce in ("sum", "prod", "mean"):
+                continue
+            for include_self in (True, False):
+                attributes = {"reduce": reduce, "include_self": include_self}
+                for dim in (0, 1):
+                    self, src = make(4, 5, dtype=dtype), make(3, 6, dtype=dtype)
+                    operands = {"self": self, "index": make.index(3, 4, high=4), "src": src}
+                    yield Case(operands, {"dim": dim, **attributes}, "reduction")
+                    strided = {**operands, "self": stepped(self), "src": stepped(src)}
+                    yield Case(strided, {"dim": dim, **attributes}, "reduction")
+                nothing = {"index": torch.zeros(0, dtype=torch.int64), "src": make(0, dtype=dtype)}
+                yield Case({"self": make(3, dtype=dtype), **nothing}, {"dim": 0, **attributes})
+    source = torch.tensor([1.0, float("nan"), 2.0])
+    operands = {"self": make(2), "index": torch.tensor([0, 0, 1]), "src": source}
+    for reduce in ("amax", "amin"):
+        yield Case(operands, {"dim": 0, "reduce": reduce})
+
+
 def index_lists(make):
     """Lists of index tensors for an operand of shape (4, 5, 6)."""
     first, second = make.index(3, high=4), make.index(2, 1, high=5)

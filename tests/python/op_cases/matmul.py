@@ -76,6 +76,20 @@ def vectors(name, make):
             yield Case(operands, {}, "matmul")
 
 
+@cases("aten.linalg_solve_triangular")
+def solve_triangular(name, make):
+    """Either triangle and side, broadcast batches; PyTorch has it in float32 alone."""
+    shapes = [((3, 3), (3, 4)), ((2, 1, 5, 5), (3, 5, 2)), ((0, 3, 3), (3, 1)), ((3, 3), (3, 0))]
+    for a, b in shapes:
+        for upper, left, unit in itertools.product((False, True), repeat=3):
+            attributes = {"upper": upper, "left": left, "unitriangular": unit}
+            self = make(*a) + 4 * torch.eye(a[-1])
+            other = make(*(b if left else (*b[:-2], b[-1], b[-2])))
+            for how in [lambda tensor: tensor, permuted] if self.numel() * other.numel() else []:
+                yield Case({"self": how(self), "B": how(other)}, attributes, "matmul")
+            yield Case({"self": self, "B": other}, attributes, "matmul")
+
+
 CONVOLUTIONS = [
     # input, weight, stride, padding, dilation, transposed, output padding, groups
     ((2, 3, 8, 9), (4, 3, 3, 3), [1, 1], [0, 0], [1, 1], False, [0, 0], 1),

@@ -8,13 +8,15 @@ namespace {
 
 // Seen once in a model, on little data, or at constants that are folded: a kernel of their own
 // would not be noticed.
-constexpr std::array<std::string_view, 11> kRare = {
+constexpr std::array<std::string_view, 13> kRare = {
     "aten._adaptive_avg_pool2d",
     "aten.adaptive_avg_pool2d",
     "aten.avg_pool2d",
     "aten.histc",
+    "aten.linalg_solve_triangular",
     "aten.masked_scatter",
     "aten.max_pool2d_with_indices",
+    "aten.scatter_reduce.two",
     "aten.tril",
     "aten.triu",
     "aten.upsample_bicubic2d",

@@ -1,5 +1,7 @@
 #include "ostinato/ops/index.h"
 
+#include <map>
+
 #include "ostinato/device/cpu/reference/copy.h"
 #include "ostinato/ops/slice.h"
 
@@ -156,6 +158,49 @@ void scatter_add(const Call& call) {
   });
 }
 
+template <typename T>
+T combine(std::string_view reduce, T a, T b) {
+  if (reduce == "prod") return a * b;
+  if (reduce == "amax") return a != a || a > b ? a : b;  // a NaN stays
+  if (reduce == "amin") return a != a || a < b ? a : b;
+  return a + b;  // sum and mean
+}
+
+// Elements of self that nothing is scattered to stay; others count only with `include_self`.
+template <typename T>
+void scatter_reduce_in(const Call& call) {
+  constexpr bool kReal = std::is_same_v<T, double>;
+  const View &src = call.inputs[2], &y = call.outputs[0];
+  const std::string& reduce = call.node.string("reduce");
+  const bool include_self = call.node.flag("include_self");
+  const auto get = [](const View& view, int64_t at) -> T {
+    return kReal ? static_cast<T>(view.get(at)) : static_cast<T>(view.get_integer(at));
+  };
+  copy(y, call.inputs[0]);
+  std::map<int64_t, std::pair<T, int64_t>> reduced;  // by offset: the value, of how many
+  for_each_named(call, y, [&](int64_t to, std::span<const int64_t> index) {
+    const T value = get(src, offset_in(src, index));
+    const auto [found, first] = reduced.try_emplace(to, value, 1);
+    if (first && !include_self) return;
+    const T before = first ? get(y, to) : found->second.first;
+    found->second = {combine(reduce, before, value), found->second.second + 1};
+  });
+  for (auto& [to, result] : reduced) {
+    auto& [value, count] = result;
+    if constexpr (kReal) {
+      y.set(to, static_cast<float>(reduce == "mean" ? value / static_cast<T>(count) : value));
+    } else {
+      const int64_t down = value % count < 0 ? 1 : 0;
+      y.set_integer(to, reduce == "mean" ? value / count - down : value);
+    }
+  }
+}
+
+void scatter_reduce(const Call& call) {
+  is_floating(call.outputs[0].dtype()) ? scatter_reduce_in<double>(call)
+                                       : scatter_reduce_in<int64_t>(call);
+}
+
 void index_select(const Call& call) {
   const View &self = call.inputs[0], &names = call.inputs[1], &y = call.outputs[0];
   const size_t dim = front_dim(call.node.integer("dim"), self.rank());
@@ -245,6 +290,7 @@ void add_index(KernelTable& table) {
   table.add("aten.scatter.value", device::Tier::reference, make<scatter_value>);
   table.add("aten.scatter.src", device::Tier::reference, make<scatter_src>);
   table.add("aten.scatter_add", device::Tier::reference, make<scatter_add>);
+  table.add("aten.scatter_reduce.two", device::Tier::reference, make<scatter_reduce>);
   table.add("aten.index_select", device::Tier::reference, make<index_select>);
   table.add("aten.embedding", device::Tier::reference, make<embedding>);
   table.add("aten.masked_fill.Scalar", device::Tier::reference, make<masked_fill_scalar>);

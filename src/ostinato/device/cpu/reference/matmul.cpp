@@ -106,6 +106,43 @@ void grouped_product(const Call& call) {
   }
 }
 
+// Substitution, column by column of B: row i is known once those before it (after it, for an upper
+// triangle) are. x · self = B is the same with everything transposed.
+void solve_triangular(const Call& call) {
+  const View &a = call.input("self"), &b = call.input("B"), &x = call.outputs[0];
+  const std::vector<int64_t> batch(x.sizes().begin(), x.sizes().end() - 2);
+  Matrix triangle = Matrix::of(a, batch), from = Matrix::of(b, batch), to = Matrix::of(x, batch);
+  const bool left = call.node.flag("left"), unit = call.node.flag("unitriangular");
+  const bool upper = call.node.flag("upper") == left;
+  if (!left) {
+    triangle = triangle.transposed();
+    from = from.transposed();
+    to = to.transposed();
+  }
+  const int64_t size = a.size(a.rank() - 1),
+                columns = left ? x.size(x.rank() - 1) : x.size(x.rank() - 2);
+  std::vector<float> row(static_cast<size_t>(size)), solved(static_cast<size_t>(size));
+  const Range part = part_of(static_cast<int64_t>(to.offsets.size()) * columns, call.worker);
+  for (int64_t item = part.begin; item < part.end; ++item) {
+    const int64_t matrix = item / columns, column = item % columns;
+    const auto at = [&](const Matrix& m, int64_t i) {
+      return m.offsets[static_cast<size_t>(matrix)] + i * m.row_stride + column * m.column_stride;
+    };
+    for (int64_t step = 0; step < size; ++step) {
+      const int64_t i = upper ? size - 1 - step : step;
+      const int64_t first = upper ? i + 1 : 0, last = upper ? size : i;
+      triangle.read_row(matrix, i, 0, size, row.data());
+      double sum = b.get(at(from, i));
+      for (int64_t k = first; k < last; ++k) {
+        sum -= double{row[static_cast<size_t>(k)]} * double{solved[static_cast<size_t>(k)]};
+      }
+      if (!unit) sum /= double{row[static_cast<size_t>(i)]};
+      solved[static_cast<size_t>(i)] = static_cast<float>(sum);
+      x.set(at(to, i), solved[static_cast<size_t>(i)]);
+    }
+  }
+}
+
 }  // namespace
 
 void add_matmul(KernelTable& table) {
@@ -116,6 +153,7 @@ void add_matmul(KernelTable& table) {
   table.add("aten.matmul", device::Tier::reference, make<matmul, true>);
   table.add("aten.dot", device::Tier::reference, make<matmul, true>);
   table.add("aten.mv", device::Tier::reference, make<matmul, true>);
+  table.add("aten.linalg_solve_triangular", device::Tier::reference, make<solve_triangular, true>);
   table.add("transformers.grouped_mm_fallback", device::Tier::reference,
             make<grouped_product, true>);
 }
