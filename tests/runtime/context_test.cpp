@@ -11,6 +11,7 @@
 #include "ostinato/ir/builder.h"
 #include "ostinato/ops/ops.h"
 #include "runtime/hooks.h"
+#include "support/separate_device.h"
 
 namespace ostinato::runtime {
 namespace {
@@ -37,15 +38,24 @@ Graph two_outputs(const char* rows = "rows") {
   return graph;
 }
 
-std::shared_ptr<const Program> program(Graph graph, Mode mode, int threads = 1) {
-  return std::make_shared<const Program>(std::move(graph), device::get("cpu"),
+std::shared_ptr<const Program> program(Graph graph, Mode mode, int threads = 1,
+                                       device::Device& device = device::get("cpu")) {
+  return std::make_shared<const Program>(std::move(graph), device,
                                          ProgramOptions{mode, threads, {}});
 }
 
-class EveryMode : public testing::TestWithParam<Mode> {};
+/// In every mode, on a device in host memory and on one with memory of its own.
+class EveryMode : public testing::TestWithParam<std::tuple<Mode, bool>> {
+ protected:
+  static std::shared_ptr<const Program> program() {
+    const auto [mode, separate] = GetParam();
+    return runtime::program(two_outputs(), mode, 1,
+                            separate ? separate_device() : device::get("cpu"));
+  }
+};
 
 TEST_P(EveryMode, ComputesTheSame) {
-  Context context(program(two_outputs(), GetParam()));
+  Context context(program());
   const Tensor x = floats({3, 8});
   const auto outputs = context.run({{x}});
   ASSERT_EQ(outputs.size(), 2u);
@@ -60,7 +70,7 @@ TEST_P(EveryMode, ComputesTheSame) {
 }
 
 TEST_P(EveryMode, LeavesEarlierOutputsAlone) {
-  Context context(program(two_outputs(), GetParam()));
+  Context context(program());
   const auto first = context.run({{floats({1, 8})}});
   const float kept = first[1].as<float>()[3];
   context.run({{floats({1, 8}, 100)}});
@@ -68,7 +78,7 @@ TEST_P(EveryMode, LeavesEarlierOutputsAlone) {
 }
 
 TEST_P(EveryMode, NamesAWrongInput) {
-  Context context(program(two_outputs(), GetParam()));
+  Context context(program());
   const auto message = [](const char* text) {
     return testing::ThrowsMessage<Error>(testing::HasSubstr(text));
   };
@@ -79,9 +89,15 @@ TEST_P(EveryMode, NamesAWrongInput) {
   EXPECT_THAT([&] { context.run({{wrong}}); }, message("expected float32 for the input 'x'"));
 }
 
-INSTANTIATE_TEST_SUITE_P(Modes, EveryMode,
-                         testing::Values(Mode::reference, Mode::eager, Mode::graph),
-                         [](const auto& info) { return std::string(name_of(info.param)); });
+std::string name_of_parameter(const testing::TestParamInfo<std::tuple<Mode, bool>>& info) {
+  return std::string(name_of(std::get<0>(info.param))) +
+         (std::get<1>(info.param) ? "_separate" : "_cpu");
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Modes, EveryMode,
+    testing::Combine(testing::Values(Mode::reference, Mode::eager, Mode::graph), testing::Bool()),
+    name_of_parameter);
 
 TEST(Context, KeepsTheShapesUsedLast) {
   Context context(program(two_outputs(), Mode::graph), {.capture_limit = 2});

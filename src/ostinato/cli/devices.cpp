@@ -1,5 +1,3 @@
-#include <fstream>
-
 #include "ostinato/base/json.h"
 #include "ostinato/base/threads.h"
 #include "ostinato/cli/cli.h"
@@ -9,15 +7,6 @@
 namespace ostinato::cli {
 
 namespace {
-
-/// `MemAvailable` of the kernel: what could be had without swapping.
-size_t available_memory() {
-  std::ifstream file("/proc/meminfo");
-  for (std::string line; std::getline(file, line);) {
-    if (line.starts_with("MemAvailable:")) return std::stoull(line.substr(13)) * 1024;
-  }
-  return 0;
-}
 
 void run(bool json) {
   Json table = Json::array();
@@ -30,7 +19,7 @@ void run(bool json) {
                 {"chosen", device->name() == "cpu"}};
     if (properties.memory_bytes > 0) {
       row["memory_bytes"] = properties.memory_bytes;
-      row["memory_in_use_bytes"] = properties.memory_bytes - available_memory();
+      row["memory_in_use_bytes"] = properties.memory_in_use_bytes;
     }
     table.push_back(std::move(row));
   }

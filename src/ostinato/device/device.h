@@ -104,6 +104,7 @@ class Stream {
 class Capture {
  public:
   virtual ~Capture() = default;
+  /// Returns when the steps are queued on the stream (on the CPU: done).
   virtual void replay(const Bindings& bindings) = 0;
 };
 
@@ -112,6 +113,7 @@ struct Properties {
   std::string isa;   ///< what kernels run on, such as `avx512_bf16`
   int cores = 0;
   size_t memory_bytes = 0;
+  size_t memory_in_use_bytes = 0;  ///< by all processes, when asked
 };
 
 class Device {
@@ -121,11 +123,22 @@ class Device {
   virtual std::string_view name() const = 0;  ///< as in `--device`
   virtual Properties properties() const = 0;
 
+  /// Whether its memory is the host's: kernels then get the addresses of constants and of what the
+  /// caller gives as they are. Otherwise the runtime copies constants once, and stages the caller's
+  /// inputs and outputs around each run.
+  virtual bool shares_host_memory() const { return true; }
+
   /// Memory on the device, 64-byte aligned, uninitialised; throws `out_of_memory`.
   virtual std::shared_ptr<void> allocate(size_t bytes) = 0;
-  virtual void clear(void* target, size_t bytes) = 0;
-  virtual void copy_to_device(void* target, const void* host, size_t bytes) = 0;
-  virtual void copy_to_host(void* host, const void* source, size_t bytes) = 0;
+  /// The same for work on this stream alone, given back while such work may still be queued.
+  virtual std::shared_ptr<void> allocate_for(size_t bytes, Stream&) { return allocate(bytes); }
+  /// Memory of the host that copies to and from the device are fastest with (page-locked).
+  virtual std::shared_ptr<void> allocate_staging(size_t bytes) { return allocate(bytes); }
+
+  /// Queued on the stream, as launches are: the host's memory must stay until `synchronise`.
+  virtual void clear(void* target, size_t bytes, Stream& stream) = 0;
+  virtual void copy_to_device(void* target, const void* host, size_t bytes, Stream& stream) = 0;
+  virtual void copy_to_host(void* host, const void* source, size_t bytes, Stream& stream) = 0;
 
   /// @param threads on the CPU: the workers of the team, the caller among them
   virtual std::unique_ptr<Stream> make_stream(int threads) = 0;
@@ -143,7 +156,7 @@ class Device {
   /// Binds the steps for replay on the stream, which must outlive the capture.
   virtual std::unique_ptr<Capture> capture(std::vector<Step> steps, Stream& stream) = 0;
 
-  /// Waits until all that was queued is done.
+  /// Waits until all that was queued is done. Throws what went wrong in it.
   virtual void synchronise(Stream& stream) = 0;
 };
 

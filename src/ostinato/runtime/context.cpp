@@ -36,6 +36,16 @@ void Executable::operator()(const device::Bindings& bindings) {
 }
 
 void Executable::run_step_by_step(const device::Bindings& bindings) {
+  if (staging_ == nullptr) {
+    launch_steps(bindings);
+    device_->synchronise(*stream_);
+  } else {
+    launch_steps(staging_->bring(bindings));
+    staging_->take_back(bindings);
+  }
+}
+
+void Executable::launch_steps(const device::Bindings& bindings) {
   // As a framework without graph mode does: every result gets memory when it is made and gives it
   // back after its last use.
   std::vector<std::shared_ptr<void>> memory(plan_.buffers.size());
@@ -45,7 +55,9 @@ void Executable::run_step_by_step(const device::Bindings& bindings) {
     const auto resolve = [&](const Place& place, Address& address) {
       if (place.kind != Place::Kind::arena) return;
       auto& buffer = memory[place.index];
-      if (buffer == nullptr) buffer = device_->allocate(plan_.buffers[place.index].bytes);
+      if (buffer == nullptr) {
+        buffer = device_->allocate_for(plan_.buffers[place.index].bytes, *stream_);
+      }
       address = {Address::Kind::fixed, static_cast<char*>(buffer.get()) + place.offset, 0, 0};
     };
     for (size_t k = 0; k < step.inputs.size(); ++k) resolve(planned.inputs[k], step.inputs[k]);
@@ -61,7 +73,6 @@ void Executable::run_step_by_step(const device::Bindings& bindings) {
     std::for_each(planned.outputs.begin(), planned.outputs.end(), release);
     release(planned.scratch);
   }
-  device_->synchronise(*stream_);
 }
 
 Context::Context(std::shared_ptr<const Program> program, ContextOptions options)
@@ -137,10 +148,18 @@ Executable Context::make(const ir::Bindings& bindings) {
     step.scratch = locate(planned.scratch);
     steps.push_back(std::move(step));
   }
-  if (captured) {
-    result.capture_ = program_->device().capture(std::move(steps), *stream_);
-  } else {
+  std::unique_ptr<Staging> staging;
+  if (!program_->device().shares_host_memory()) {
+    staging = std::make_unique<Staging>(program_->device(), *stream_, result.plan_, staging_);
+  }
+  if (!captured) {
     result.steps_ = std::move(steps);
+    result.staging_ = std::move(staging);
+  } else {
+    result.capture_ = program_->device().capture(std::move(steps), *stream_);
+    if (staging != nullptr) {
+      result.capture_ = stage(std::move(result.capture_), std::move(staging));
+    }
   }
   result.phases_.capture_ms = milliseconds(Clock::now() - planned_at);
   return result;
@@ -155,7 +174,8 @@ Address Context::address(const plan::Plan& plan, const Place& place, void* arena
     case Place::Kind::none: return {};
     case Place::Kind::input: return {Address::Kind::input, nullptr, place.index, place.offset};
     case Place::Kind::output: return {Address::Kind::output, nullptr, place.index, place.offset};
-    case Place::Kind::constant: return fixed(place.constant->data.data(), place.offset);
+    case Place::Kind::constant:
+      return fixed(program_->on_device(place.constant->data, *stream_), place.offset);
     case Place::Kind::state: return fixed(states_[place.index].memory.get(), place.offset);
     case Place::Kind::arena: return fixed(arena, plan.buffers[place.index].offset + place.offset);
   }
@@ -182,13 +202,15 @@ void Context::make_states(const ir::Graph& graph) {
     State state{std::move(sizes), 0, nullptr};
     state.bytes = bytes_of(*value);
     state.memory = program_->device().allocate(state.bytes);
-    program_->device().clear(state.memory.get(), state.bytes);
+    program_->device().clear(state.memory.get(), state.bytes, *stream_);
     states_.push_back(std::move(state));
   }
 }
 
 void Context::reset_states() {
-  for (const State& state : states_) program_->device().clear(state.memory.get(), state.bytes);
+  for (const State& state : states_) {
+    program_->device().clear(state.memory.get(), state.bytes, *stream_);
+  }
 }
 
 namespace {

@@ -7,6 +7,7 @@
 
 #include "ostinato/runtime/arena.h"
 #include "ostinato/runtime/program.h"
+#include "ostinato/runtime/staging.h"
 
 namespace ostinato::runtime {
 
@@ -34,6 +35,7 @@ class Executable {
   friend class Context;
 
   void run_step_by_step(const device::Bindings& bindings);
+  void launch_steps(const device::Bindings& bindings);
 
   plan::Plan plan_;
   Phases phases_;
@@ -43,6 +45,7 @@ class Executable {
   std::shared_ptr<void> arena_;
   std::unique_ptr<device::Capture> capture_;  // graph mode
   std::vector<device::Step> steps_;           // the other modes; arena addresses are buffer numbers
+  std::unique_ptr<Staging> staging_;          // the same, on a device with memory of its own
 };
 
 struct ContextOptions {
@@ -96,6 +99,7 @@ class Context {
   std::shared_ptr<const Program> program_;
   ContextOptions options_;
   std::shared_ptr<device::Stream> stream_;
+  std::shared_ptr<StagingMemory> staging_ = std::make_shared<StagingMemory>();
   std::list<Entry> entries_;  // the one used last first
   struct State {
     std::vector<int64_t> sizes;

@@ -44,6 +44,19 @@ Program::Program(ir::Graph graph, device::Device& device, ProgramOptions options
   passes_ms_ = std::chrono::duration<double, std::milli>(elapsed).count();
 }
 
+const void* Program::on_device(const Tensor& constant, device::Stream& stream) const {
+  if (device_.shares_host_memory()) return constant.data();
+  const std::scoped_lock lock(mutex_);
+  std::shared_ptr<void>& copy = copies_[{constant.data(), constant.bytes()}];
+  if (copy == nullptr) {
+    std::shared_ptr<void> memory = device_.allocate(constant.bytes());
+    device_.copy_to_device(memory.get(), constant.data(), constant.bytes(), stream);
+    device_.synchronise(stream);  // other contexts find it from now on, and have other streams
+    copy = std::move(memory);
+  }
+  return copy.get();
+}
+
 plan::Plan Program::plan(const ir::Bindings& bindings, int threads) const {
   plan::Options options;
   options.threads = threads;

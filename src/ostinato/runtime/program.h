@@ -45,6 +45,10 @@ class Program {
   double passes_ms() const { return passes_ms_; }  ///< that the mode's rewrites took
   const std::vector<passes::PassReport>& passes() const { return passes_; }  ///< of the graph mode
 
+  /// Where kernels find a constant: its own memory, or the copy of it on a device that has memory
+  /// of its own, made at the first call and shared by all contexts. Thread-safe.
+  const void* on_device(const Tensor& constant, device::Stream& stream) const;
+
   /// Kernels and memory for one shape key on that many threads. Thread-safe.
   plan::Plan plan(const ir::Bindings& bindings, int threads) const;
 
@@ -59,6 +63,8 @@ class Program {
   // Optimised for their sizes; kept, since weights are packed by the address of their constants.
   mutable std::mutex mutex_;
   mutable std::map<std::vector<int64_t>, ir::Graph> specialised_;
+  // Of constants, by their addresses and sizes in host memory.
+  mutable std::map<std::pair<const void*, size_t>, std::shared_ptr<void>> copies_;
   std::vector<passes::PassReport> passes_;
   double passes_ms_ = 0;
 };

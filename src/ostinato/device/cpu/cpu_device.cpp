@@ -22,14 +22,24 @@ std::string cpu_model() {
   return "unknown";
 }
 
+/// `MemAvailable` of the kernel: what could be had without swapping.
+size_t available_without_swap() {
+  std::ifstream file("/proc/meminfo");
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with("MemAvailable:")) return std::stoull(line.substr(13)) * 1024;
+  }
+  return 0;
+}
+
 class CpuDevice final : public device::Device {
  public:
   std::string_view name() const override { return "cpu"; }
 
   device::Properties properties() const override {
-    return {
-        cpu_model(), std::string(name_of(isa())), default_threads(),
-        static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(sysconf(_SC_PAGESIZE))};
+    const size_t memory =
+        static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(sysconf(_SC_PAGESIZE));
+    return {cpu_model(), std::string(name_of(isa())), default_threads(), memory,
+            memory - std::min(memory, available_without_swap())};
   }
 
   std::shared_ptr<void> allocate(size_t bytes) override {
@@ -38,11 +48,13 @@ class CpuDevice final : public device::Device {
     return {data, [memory](void*) {}};
   }
 
-  void clear(void* target, size_t bytes) override { std::memset(target, 0, bytes); }
-  void copy_to_device(void* target, const void* host, size_t bytes) override {
+  void clear(void* target, size_t bytes, device::Stream&) override {
+    std::memset(target, 0, bytes);
+  }
+  void copy_to_device(void* target, const void* host, size_t bytes, device::Stream&) override {
     if (bytes > 0) std::memcpy(target, host, bytes);
   }
-  void copy_to_host(void* host, const void* source, size_t bytes) override {
+  void copy_to_host(void* host, const void* source, size_t bytes, device::Stream&) override {
     if (bytes > 0) std::memcpy(host, source, bytes);
   }
 

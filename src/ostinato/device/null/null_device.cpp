@@ -20,14 +20,16 @@ class NullCapture final : public Capture {
 class NullDevice final : public Device {
  public:
   std::string_view name() const override { return "null"; }
-  Properties properties() const override { return {"null device, computes nothing", "none", 0, 0}; }
+  Properties properties() const override {
+    return {"null device, computes nothing", "none", 0, 0, 0};
+  }
 
   std::shared_ptr<void> allocate(size_t bytes) override { return std::make_shared<char[]>(bytes); }
-  void clear(void* target, size_t bytes) override { std::memset(target, 0, bytes); }
-  void copy_to_device(void* target, const void* host, size_t bytes) override {
+  void clear(void* target, size_t bytes, Stream&) override { std::memset(target, 0, bytes); }
+  void copy_to_device(void* target, const void* host, size_t bytes, Stream&) override {
     std::memcpy(target, host, bytes);
   }
-  void copy_to_host(void* host, const void* source, size_t bytes) override {
+  void copy_to_host(void* host, const void* source, size_t bytes, Stream&) override {
     std::memcpy(host, source, bytes);
   }
   std::unique_ptr<Stream> make_stream(int) override { return std::make_unique<NullStream>(); }
