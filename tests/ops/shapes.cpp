@@ -47,6 +47,12 @@ TEST_F(Calls, RefuseSizesBeyond64Bits) {
   }
 }
 
+TEST_F(Calls, HaveResults) {
+  expect_rejected("aten.unbind.int", {input({0, 2})}, {}, "at least one result");
+  expect_rejected("aten.split_with_sizes", {input({0, 2})}, {{"split_sizes", Shape{}}},
+                  "at least one result");
+}
+
 TEST_F(Indexing, PlacesTheIndexShape) {
   Value* self = input({4, s0, 6, 7});
   const auto i = [this](Shape shape) { return input(std::move(shape), DType::int64); };

@@ -31,6 +31,13 @@ const T& get(const Node& node, std::string_view name) {
        "attribute '{}' is of another kind: {}", name, to_string(value));
 }
 
+/// A call without results could not be told from others, and computes nothing.
+void check_results(const OpRow& op, const std::vector<ValueType>& types) {
+  if (!types.empty()) return;
+  fail(ErrorCode::invalid_argument, fmt::format("ops/{}", op.name), "Leave the call out.",
+       "expected at least one result, got none");
+}
+
 /// Whatever a row's rule lets through, sizes are not negative, and strides in bytes fit in 64 bits,
 /// of empty values too.
 void check_sizes(const OpRow& op, const ValueType& type) {
@@ -253,6 +260,7 @@ Node* Graph::insert_node(const Node* before, const OpRow& op, std::vector<Value*
   }
   check_attributes(op, node->attributes);
   std::vector<ValueType> types = op.infer(*node);  // may throw: nothing is linked yet
+  check_results(op, types);
   for (const ValueType& type : types) check_sizes(op, type);
   const auto where = before == nullptr ? nodes_.end() : before->position;
   node->position = nodes_.insert(where, std::move(owned));
