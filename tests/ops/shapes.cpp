@@ -78,6 +78,9 @@ TEST_F(Indexing, RejectsWhatDoesNotFit) {
   expect_rejected("aten.index_put", {self, i({2}), input({2, 5}, DType::float16)}, {}, "one dtype");
   expect_rejected("aten.gather", {self, i({5, 5})}, {{"dim", 1}}, "an index within (4, 5)");
   expect_rejected("aten.gather", {self, input({4, 5})}, {{"dim", 1}}, "got float32");
+  expect_rejected("aten.gather", {input({0, 3}), i({})}, {{"dim", 0}}, "expected 2 dims, got ()");
+  expect_rejected("aten.scatter.src", {input({2}), i({}), input({0})}, {{"dim", 0}},
+                  "an index within (0), got ()");
   expect_rejected("aten.scatter.src", {self, i({2, 3}), input({2, 2})}, {{"dim", 0}}, "(2, 2)");
   expect_rejected("aten.masked_fill.Scalar", {self, i({4, 5})}, {{"value", 1}}, "a bool mask");
   expect_rejected("aten.slice_scatter", {self, input({3, 5})}, {{"end", 2}}, "(2, 5), got (3, 5)");

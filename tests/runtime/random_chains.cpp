@@ -55,7 +55,7 @@ Distance distance(const Tensor& golden, const Tensor& got, const Tensor& plain) 
 // rounding to the dtype does to the latter, which the same graph in float32 tells.
 TEST(Passes, KeepWhatRandomChainsMean) {
   const std::map<DType, double> roundings = {
-      {DType::float32, 5e-5}, {DType::float16, 4e-3}, {DType::bfloat16, 3e-2}};
+      {DType::float32, 5e-4}, {DType::float16, 4e-3}, {DType::bfloat16, 3e-2}};
   std::map<std::string, size_t> fused;
   const uint32_t count = seed_count(300);
   for (uint32_t seed = 0; seed < count; ++seed) {

@@ -69,15 +69,20 @@ std::vector<ValueType> infer_index_put(const Node& node) {
   return infer_same(node);
 }
 
+// As PyTorch counts, a scalar has one dim, of one element.
+Shape at_least_one_dim(const Value* tensor) {
+  return tensor->rank() == 0 ? Shape{1} : tensor->shape();
+}
+
 // The index may be smaller than the tensor along all dims but `dim`.
 void check_index_within(const Node& node, const Value* index, const Value* tensor, size_t dim) {
-  if (index->rank() != tensor->rank() && index->rank() > 0 && tensor->rank() > 0) {
+  const Shape named = at_least_one_dim(index), sizes = at_least_one_dim(tensor);
+  if (named.size() != sizes.size()) {
     reject(node, "Give the index as many dims as the tensor.", "expected {} dims, got {}",
-           tensor->rank(), to_string(index->shape()));
+           sizes.size(), to_string(index->shape()));
   }
-  if (index->rank() != tensor->rank()) return;
-  for (size_t i = 0; i < index->rank(); ++i) {
-    const Dim beyond = index->shape()[i] - tensor->shape()[i];
+  for (size_t i = 0; i < sizes.size(); ++i) {
+    const Dim beyond = named[i] - sizes[i];
     if (i != dim && beyond.is_constant() && beyond.value() > 0) {
       reject(node, "Give a smaller index.", "expected an index within {}, got {}",
              to_string(tensor->shape()), to_string(index->shape()));
@@ -102,7 +107,7 @@ std::vector<ValueType> infer_scatter(const Node& node) {
     const Value* src = node.operands[2];
     Value* const pair[] = {node.operands[0], node.operands[2]};
     require_same_dtype(node, pair);
-    check_index_within(node, index, src, index->rank());
+    check_index_within(node, index, src, at_least_one_dim(index).size());
   }
   return infer_same(node);
 }
