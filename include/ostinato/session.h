@@ -11,6 +11,7 @@
 
 #include "ostinato/graph.h"
 #include "ostinato/model.h"
+#include "ostinato/rule.h"
 
 /// Running graphs. A Program is immutable and shared by threads; a Session, and a Generator, is its
 /// mutable side and belongs to one thread at a time:
@@ -40,6 +41,10 @@ struct CompileOptions {
   Mode mode = Mode::graph;
   int threads = 0;  ///< 1 to 1024; 0: OSTINATO_THREADS, else the processors of this process
   std::vector<std::string> passes_off = {};  ///< of the graph mode, by name (docs/options.md)
+  /// Of the graph mode, before its own passes: each is applied wherever it fits, once.
+  std::vector<Rule> rules = {};
+  GraphPass pre_pass = {};   ///< of the graph mode, before rules and passes; may be empty
+  GraphPass post_pass = {};  ///< of the graph mode, after them; may be empty
 };
 
 /// A graph made ready for a device and a mode. A handle to something immutable: copies are cheap,
@@ -49,7 +54,8 @@ struct CompileOptions {
 class OSTINATO_API Program {
  public:
   /// Throws `not_found` for an unknown device and for a constant without elements, and
-  /// `invalid_argument` for an unknown pass or a bad number of threads.
+  /// `invalid_argument` for an unknown pass, a bad number of threads, a rule that cannot be right,
+  /// and a pass of the caller's that gives a graph with other inputs, outputs or states.
   static Program compile(const Graph& graph, const CompileOptions& options = {});
 
   /// References live as long as the program, that is, its last copy.

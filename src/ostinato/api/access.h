@@ -26,6 +26,7 @@ struct Access {
     return wrap(std::make_shared<const ir::Graph>(std::move(graph)));
   }
   static const ir::Graph& of(const Graph& graph) { return *graph.impl().graph; }
+  static std::shared_ptr<const ir::Graph> share(const Graph& graph) { return graph.impl().graph; }
   static const runtime::Source& of(const Model& model) { return model.source(); }
 };
 

@@ -4,12 +4,56 @@
 #include "ostinato/base/error.h"
 #include "ostinato/base/threads.h"
 #include "ostinato/ir/text.h"
+#include "ostinato/passes/rules.h"
 #include "ostinato/runtime/context.h"
 #include "ostinato/runtime/generate.h"
 
 namespace ostinato {
 
 namespace {
+
+/// Throws `invalid_argument` unless both have the same values of a kind.
+void require_same(const std::vector<TensorSpec>& wanted, const std::vector<TensorSpec>& given,
+                  std::string_view pass, std::string_view kind) {
+  const auto text = [](const std::vector<TensorSpec>& specs) {
+    std::vector<std::string> parts;
+    for (const TensorSpec& spec : specs) parts.push_back(spec.str());
+    return fmt::format("{}", fmt::join(parts, ", "));
+  };
+  if (text(wanted) == text(given)) return;
+  fail(ErrorCode::invalid_argument, "api/program", "Keep what calls give and get.",
+       "the {} changed the {} of the graph from ({}) to ({})", pass, kind, text(wanted),
+       text(given));
+}
+
+/// A pass of the caller's, on the engine's graph.
+void run_pass(ir::Graph& graph, const GraphPass& pass, std::string_view name) {
+  if (!pass) return;
+  const Graph before = Access::wrap(graph.specialise({}));
+  const Graph after = pass(before);
+  require_same(before.inputs(), after.inputs(), name, "inputs");
+  require_same(before.outputs(), after.outputs(), name, "outputs");
+  require_same(before.states(), after.states(), name, "states");
+  graph = Access::of(after).specialise({});
+}
+
+passes::Rule to_rule(const Rule& rule) {
+  passes::Rule result{.name = rule.name,
+                      .search = Access::share(rule.search),
+                      .replacement = Access::share(rule.replacement),
+                      .scalars = rule.scalars};
+  if (rule.check) {
+    result.check = [check = rule.check](const passes::RuleMatch& found) {
+      RuleMatch match;
+      for (const auto& [name, value] : found.inputs) {
+        match.inputs.emplace(name, TensorSpec{name, value->dtype(), to_sizes(value->shape())});
+      }
+      match.scalars.insert(found.scalars.begin(), found.scalars.end());
+      return check(match);
+    };
+  }
+  return result;
+}
 
 runtime::ProgramOptions program_options(const CompileOptions& options) {
   constexpr int kMaxThreads = 1024;
@@ -18,8 +62,19 @@ runtime::ProgramOptions program_options(const CompileOptions& options) {
          fmt::format("Use 1 to {}, or 0 for as many as the process has processors.", kMaxThreads),
          "expected a number of threads, got {}", options.threads);
   }
-  return {options.mode, options.threads == 0 ? default_threads() : options.threads,
-          options.passes_off};
+  runtime::ProgramOptions result{
+      options.mode, options.threads == 0 ? default_threads() : options.threads, options.passes_off};
+  std::vector<passes::Rule> rules;
+  for (const Rule& rule : options.rules) rules.push_back(to_rule(rule));
+  for (const passes::Rule& rule : rules) passes::check_rule(rule);  // in every mode
+  result.before_passes = [rules = std::move(rules), pass = options.pre_pass](ir::Graph& graph) {
+    run_pass(graph, pass, "pre_pass");
+    passes::apply_rules(graph, rules);
+  };
+  result.after_passes = [pass = options.post_pass](ir::Graph& graph) {
+    run_pass(graph, pass, "post_pass");
+  };
+  return result;
 }
 
 runtime::ContextOptions context_options(const SessionOptions& options) {

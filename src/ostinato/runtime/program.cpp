@@ -38,7 +38,9 @@ Program::Program(ir::Graph graph, device::Device& device, ProgramOptions options
   const auto start = std::chrono::steady_clock::now();
   if (options_.mode == Mode::reference) passes::expand_fused(graph_);
   if (options_.mode == Mode::graph) {
+    if (options_.before_passes) options_.before_passes(graph_);
     passes_ = passes::optimise(graph_, {options_.passes_off, constant_evaluator(), {}});
+    if (options_.after_passes) options_.after_passes(graph_);
   }
   const auto elapsed = std::chrono::steady_clock::now() - start;
   passes_ms_ = std::chrono::duration<double, std::milli>(elapsed).count();

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -28,6 +29,8 @@ struct ProgramOptions {
   std::map<int, int> thread_limits = {};       ///< the same
   /// Runs the passes again for each shape key, with its sizes as constants.
   bool specialise = false;
+  using Rewrite = std::function<void(ir::Graph&)>;
+  Rewrite before_passes = {}, after_passes = {};  ///< the caller's own, of the graph mode
 };
 
 /// A graph made ready for one device and mode; immutable, and so shared by threads, each with a
