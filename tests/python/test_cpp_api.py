@@ -129,5 +129,5 @@ def test_page_is_a_program(prefix, tmp_path, run):
     assert re.fullmatch(r"vit, \d+ parameters", lines[8])
     assert re.fullmatch(r"takes pixel_values: float32\(b, 3, \d+, \d+\)", lines[9])
     assert lines[10].startswith("gives logits: float32(b, ")
-    assert re.fullmatch(r"\d+ logits", lines[10])
+    assert re.fullmatch(r"\d+ logits", lines[11])
     assert lines[-1] == "4 new tokens"
