@@ -201,6 +201,29 @@ TEST_P(ElementwiseTest, Casts) {
   }
 }
 
+// Through tiles within rows, over rows and over all, on operands of every layout.
+TEST_P(ElementwiseTest, Fused) {
+  const std::string calls =
+      "%3 = aten.gt.Scalar(%0) {other=0.5}; %4 = aten.neg(%0); %5 = aten.where.self(%3, %4, %1); "
+      "%6 = aten.maximum(%5, %2); %7 = aten.abs(%6)";
+  for (const auto& [rows, columns] : {std::pair<int64_t, int64_t>(90, 7), {5, 700}, {0, 4}}) {
+    for (Storage storage : kStorages) {
+      const Draw x{dtype(), {rows, columns}, storage}, row{dtype(), {rows, 1}};
+      expect_fast_equals_reference(
+          {"fused_elementwise", {x, row, Draw{dtype(), {columns}}}, {{"program", calls}}});
+      for (const char* reduction :
+           {"aten.sum.dim_IntList(%7) {dim=[1]}", "aten.mean.dim(%7) {dim=[-1], keepdim=true}",
+            "aten.amax(%7) {dim=[1]}", "aten.amin(%7) {dim=[1]}"}) {
+        if (columns == 4) continue;
+        expect_fast_equals_reference({"fused_reduction",
+                                      {x, row, Draw{dtype(), {}, {}, 0.5}},
+                                      {{"program", calls + "; %8 = " + reduction}},
+                                      "reduction"});
+      }
+    }
+  }
+}
+
 OSTINATO_KERNEL_TESTS(ElementwiseTest);
 
 }  // namespace

@@ -40,6 +40,10 @@ class Expansions : public Calls {
         call(sdpa, {q, k, v, nullptr}, {{"enable_gqa", true}}),
         call(sdpa, {flat, flat, flat, nullptr}, {{"is_causal", true}}),
         call(sdpa, {flat, flat, flat, mask({s, s})}),
+        call("fused_elementwise", {hidden, x({8})},
+             {{"program", "%2 = aten.mul.Tensor(%0, %1); %3 = aten.gt.Scalar(%2) {other=0}"}}),
+        call("fused_reduction", {hidden, x({8})},
+             {{"program", "%2 = aten.mul.Tensor(%0, %1); %3 = aten.amax(%2) {dim=[-1]}"}}),
     };
   }
 

@@ -171,6 +171,30 @@ class Parser {
     return std::move(graph_);
   }
 
+  Graph run_program(std::string_view text, std::span<const ValueType> inputs) {
+    Cursor cursor(text, 1);
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      define(cursor, static_cast<int>(i), graph_.add_input(std::to_string(i), inputs[i]));
+    }
+    Value* last = nullptr;
+    try {
+      do {
+        const int id = cursor.id();
+        cursor.expect('=');
+        const Node* node = read_call(cursor, cursor.word());
+        if (node->results.size() != 1) cursor.reject_text("expected calls of one result");
+        last = node->results[0];
+        define(cursor, id, last);
+      } while (cursor.accept(';'));
+    } catch (const Error& error) {
+      if (error.stage() == kStage) throw;
+      cursor.reject_text(fmt::format("[{}] {}", error.stage(), error.message()), error.hint());
+    }
+    cursor.expect_end();
+    graph_.add_output("result", last);
+    return std::move(graph_);
+  }
+
  private:
   static std::string header() { return fmt::format("'{} {} \"NAME\"'", kHeader, kVersion); }
 
@@ -342,13 +366,19 @@ class Parser {
     finish_call(cursor, results, cursor.word());
   }
 
-  void finish_call(Cursor& cursor, const std::vector<Result>& results, std::string_view op_name) {
+  Node* read_call(Cursor& cursor, std::string_view op_name) {
     const OpRow& op = table_.at(op_name);
     std::vector<Value*> operands = read_operands(cursor, op);
     std::vector<Attribute> attributes = read_attributes(cursor, op);
     std::string source = cursor.accept('@') ? cursor.string() : "";
     Node* node = graph_.insert_node(nullptr, op, std::move(operands), std::move(attributes));
     node->source = std::move(source);
+    return node;
+  }
+
+  void finish_call(Cursor& cursor, const std::vector<Result>& results, std::string_view op_name) {
+    const Node* node = read_call(cursor, op_name);
+    const OpRow& op = *node->op;
     if (node->results.size() != results.size()) {
       cursor.reject_text(fmt::format("expected {} results of {}, got {}", node->results.size(),
                                      op.name, results.size()));
@@ -455,5 +485,10 @@ class Parser {
 }  // namespace
 
 Graph parse(std::string_view text, const OpTable& table) { return Parser(table).run(text); }
+
+Graph parse_program(std::string_view text, std::span<const ValueType> inputs,
+                    const OpTable& table) {
+  return Parser(table).run_program(text, inputs);
+}
 
 }  // namespace ostinato::ir

@@ -130,6 +130,15 @@ std::string print(const Graph& graph) {
   return text;
 }
 
+std::string print_program(const Graph& graph) {
+  std::string text;
+  for (const auto& node : graph.nodes()) {
+    text += fmt::format("{}%{} = {}({}){}", text.empty() ? "" : "; ", node->results[0]->id,
+                        node->op->name, operands_of(*node), attributes_of(*node));
+  }
+  return text;
+}
+
 void attach_constants(Graph& graph, const std::function<Tensor(const std::string& name)>& lookup) {
   constexpr std::string_view kStage = "ir/constants";
   for (Value* constant : graph.constants()) {

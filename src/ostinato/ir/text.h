@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -25,6 +26,14 @@ std::string print(const Graph& graph);
 /// found; a graph that it returns passes `verify`. Constants whose values are not in the text have
 /// undefined data until `attach_constants`.
 Graph parse(std::string_view text, const OpTable& table);
+
+/// The calls of a graph that has neither constants nor states, as one line that an attribute can
+/// hold: `%2 = aten.mul.Tensor(%0, %1); %3 = aten.silu(%2)`, the inputs being %0, %1, …. The ids
+/// are those the graph gave, inputs first; each call has one result, and the last is the output.
+std::string print_program(const Graph& graph);
+
+/// Reads what `print_program` writes, for inputs of these types. Throws `corrupt`.
+Graph parse_program(std::string_view text, std::span<const ValueType> inputs, const OpTable& table);
 
 /// The constants whose values are not in the text, by the names they have in it. Constants without
 /// a name are given one: `constant.ID`.

@@ -13,6 +13,7 @@ const ir::OpTable& table() {
     add_concat(rows);
     add_convolution(rows);
     add_create(rows);
+    add_fused_elementwise(rows);
     add_index(rows);
     add_layer_norm(rows);
     add_linear(rows);

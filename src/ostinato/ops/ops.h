@@ -19,6 +19,7 @@ void add_compare(ir::OpTable& table);
 void add_concat(ir::OpTable& table);
 void add_convolution(ir::OpTable& table);
 void add_create(ir::OpTable& table);
+void add_fused_elementwise(ir::OpTable& table);
 void add_index(ir::OpTable& table);
 void add_layer_norm(ir::OpTable& table);
 void add_linear(ir::OpTable& table);

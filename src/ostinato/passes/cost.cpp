@@ -1,9 +1,11 @@
 #include "ostinato/passes/cost.h"
 
 #include <algorithm>
+#include <numeric>
 #include <set>
 
 #include "ostinato/ir/aliases.h"
+#include "ostinato/ops/fused_elementwise.h"
 #include "ostinato/passes/rewrite.h"
 
 namespace ostinato::passes {
@@ -56,6 +58,11 @@ double flops_of(const Node& node) {
   if (one_of(name, {"attention", "aten.scaled_dot_product_attention"})) {
     const Value* key = node.operands[1];
     return 2 * size_at(key, key->rank() - 2) * (elements(node.operands[0]) + written);
+  }
+  if (one_of(name, {"fused_elementwise", "fused_reduction"})) {
+    const ir::Graph program = ops::program_of(node);
+    return std::accumulate(program.nodes().begin(), program.nodes().end(), 0.0,
+                           [](double sum, const auto& call) { return sum + flops_of(*call); });
   }
   double most = 0;
   const int state = node.op->traits.mutates;

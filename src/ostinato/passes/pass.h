@@ -22,6 +22,8 @@ struct Pass {
   std::string_view name;     ///< as `passes_off` and reports have it
   std::string_view summary;  ///< one sentence
   bool (*run)(ir::Graph& graph, const PassContext& context);  ///< whether it changed anything
+  /// It runs when all others find nothing more: in what it leaves they would find nothing.
+  bool late = false;
 };
 
 // One function a file of this room. Each is what its summary in pipeline.cpp says.
@@ -31,6 +33,7 @@ bool fold_constants(ir::Graph& graph, const PassContext& context);
 bool fold_views(ir::Graph& graph, const PassContext& context);
 bool fuse_add_rms_norm(ir::Graph& graph, const PassContext& context);
 bool fuse_attention(ir::Graph& graph, const PassContext& context);
+bool fuse_elementwise(ir::Graph& graph, const PassContext& context);
 bool fuse_gelu(ir::Graph& graph, const PassContext& context);
 bool fuse_layer_norm(ir::Graph& graph, const PassContext& context);
 bool fuse_linear(ir::Graph& graph, const PassContext& context);

@@ -11,7 +11,7 @@ namespace ostinato::passes {
 
 namespace {
 
-constexpr std::array<Pass, 14> kPasses = {{
+constexpr std::array<Pass, 15> kPasses = {{
     {"remove_noops", "Removes calls that give back an operand: copies, full slices, sums with 0.",
      remove_noops},
     {"fold_views", "Makes one view of a chain of reshapes, permutations or expansions.",
@@ -37,12 +37,17 @@ constexpr std::array<Pass, 14> kPasses = {{
     {"eliminate_common", "Computes equal calls once, and keeps equal constants once.",
      eliminate_common},
     {"eliminate_dead", "Removes what no output and no state depends on.", eliminate_dead},
+    {"fuse_elementwise",
+     "Makes one loop of connected elementwise calls and a reduction after them.", fuse_elementwise,
+     true},
 }};
 
-std::vector<const Pass*> chosen(const std::vector<std::string>& off) {
+std::vector<const Pass*> chosen(const PipelineOptions& options) {
+  const std::vector<std::string>& off = options.off;
   check_names(off);
   std::vector<const Pass*> passes;
   for (const Pass& pass : kPasses) {
+    if (pass.late && !options.late) continue;
     if (std::find(off.begin(), off.end(), pass.name) == off.end()) passes.push_back(&pass);
   }
   return passes;
@@ -75,12 +80,15 @@ void check_names(const std::vector<std::string>& names) {
 
 std::vector<PassReport> optimise(ir::Graph& graph, const PipelineOptions& options) {
   using Clock = std::chrono::steady_clock;
-  const std::vector<const Pass*> passes = chosen(options.off);
+  const std::vector<const Pass*> passes = chosen(options);
+  const auto early = static_cast<size_t>(
+      std::count_if(passes.begin(), passes.end(), [](const Pass* pass) { return !pass->late; }));
   std::vector<PassReport> reports;
   size_t unchanged = 0;  // passes in a row that found nothing to do
   for (int round = 1; round <= kMaxRounds; ++round) {
     for (const Pass* pass : passes) {
       if (unchanged == passes.size()) return reports;
+      if (pass->late != (unchanged >= early)) continue;
       PassReport report{pass->name, round, false, graph.nodes().size(), 0, 0};
       const auto start = Clock::now();
       report.changed = pass->run(graph, options.context);

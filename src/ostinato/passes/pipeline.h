@@ -23,6 +23,7 @@ struct PipelineOptions {
   PassContext context = {};
   /// Called after every pass, with what it left; `inspect` prints from here.
   std::function<void(const PassReport& report, const ir::Graph& graph)> after_each = {};
+  bool late = true;  ///< also the late passes: not for a graph that will be optimised again
 };
 
 /// The passes, in the order in which they run.

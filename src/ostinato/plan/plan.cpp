@@ -67,8 +67,29 @@ class Planner {
     }
     std::unique_ptr<device::Kernel> kernel = device_.prepare(request(node));
     if (kernel == nullptr && make_contiguous(node)) kernel = device_.prepare(request(node));
+    if (kernel == nullptr && node.op->expand != nullptr) return lower_definition(node);
     if (kernel == nullptr) report_gap(node);
     emit(node, std::move(kernel));
+  }
+
+  /// Plans the definition of a fused call that the device has no kernel for. The call itself stays,
+  /// without a reader.
+  void lower_definition(const Node& node) {
+    const auto& nodes = plan_.graph.nodes();
+    const bool is_first = node.position == nodes.begin();
+    const auto before =
+        is_first ? nodes.end() : std::prev(Graph::Nodes::const_iterator(node.position));
+    ir::Builder build(plan_.graph, ops::table(), &node);
+    build.set_source(node.source);
+    const std::vector<Value*> results = node.op->expand(build, node);
+    for (size_t i = 0; i < results.size(); ++i) {
+      plan_.graph.replace_all_uses(node.results[i], results[i]);
+    }
+    auto it = is_first ? nodes.begin() : std::next(before);
+    for (; it->get() != &node; ++it) {
+      lower(**it);
+      storages_.pass(**it);
+    }
   }
 
   /// Gives a view's results the operand's storage; false when some result needs a copy.

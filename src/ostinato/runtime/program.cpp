@@ -39,7 +39,7 @@ Program::Program(ir::Graph graph, device::Device& device, ProgramOptions options
   if (options_.mode == Mode::reference) passes::expand_fused(graph_);
   if (options_.mode == Mode::graph) {
     if (options_.before_passes) options_.before_passes(graph_);
-    passes_ = passes::optimise(graph_, {options_.passes_off, constant_evaluator(), {}});
+    passes_ = passes::optimise(graph_, pipeline_options(!options_.specialise));
     if (options_.after_passes) options_.after_passes(graph_);
   }
   const auto elapsed = std::chrono::steady_clock::now() - start;
@@ -57,6 +57,12 @@ const void* Program::on_device(const Tensor& constant, device::Stream& stream) c
     copy = std::move(memory);
   }
   return copy.get();
+}
+
+passes::PipelineOptions Program::pipeline_options(bool last) const {
+  // Calls with limits of their own stay calls of their own.
+  const bool late = last && options_.thread_limits.empty();
+  return {options_.passes_off, constant_evaluator(), {}, late};
 }
 
 plan::Plan Program::plan(const ir::Bindings& bindings, int threads) const {
@@ -89,7 +95,7 @@ ir::Graph Program::specialised(const ir::Bindings& bindings) const {
   const auto [entry, made] = specialised_.try_emplace(std::move(key));
   if (made) {
     entry->second = graph_.specialise(bindings);
-    passes::optimise(entry->second, {options_.passes_off, constant_evaluator(), {}});
+    passes::optimise(entry->second, pipeline_options(true));
   }
   return entry->second.specialise({});
 }

@@ -56,6 +56,8 @@ class Program {
   plan::Plan plan(const ir::Bindings& bindings, int threads) const;
 
  private:
+  /// @param last no passes run after these
+  passes::PipelineOptions pipeline_options(bool last) const;
   ir::Graph specialised(const ir::Bindings& bindings) const;
 
   ir::Graph graph_;

@@ -1,9 +1,11 @@
 """Cases of the fused operators, against their definitions."""
 
+import re
+
 import torch
 import torch.nn.functional as F
 
-from .harness import FLOATS, Case, State, cases, permuted, stepped
+from .harness import FLOATS, Case, State, aten, cases, permuted, stepped
 
 
 def rms(self, weight, eps):
@@ -194,3 +196,52 @@ def cache_update(name, make):
                 "position": torch.tensor(position),
             }
             yield Case(operands, {}, "elementwise", reference)
+
+
+def run_program(tensors, program):
+    """The calls of a program, one after the other, as PyTorch makes them."""
+    values = list(tensors)
+    for statement in program.split("; "):
+        name, operands, attributes = re.fullmatch(
+            r"%\d+ = ([\w.]+)\(([^)]*)\)(?: \{(.*)\})?", statement
+        ).groups()
+        arguments = [values[int(operand.strip(" %"))] for operand in operands.split(",")]
+        words = {**vars(torch), "true": True}
+        values.append(aten(name)(*arguments, **eval(f"dict({attributes or ''})", words)))
+    return values[-1]
+
+
+@cases("fused_elementwise")
+def fused_elementwise(name, make):
+    """Casts, comparisons, selections, scalars; every intermediate value is rounded."""
+    programs = [
+        "%3 = aten.sub.Tensor(%0, %1); %4 = aten.mul.Tensor(%3, %2); %5 = aten.tanh(%4)",
+        "%3 = aten.mul.Scalar(%0) {other=0.7}; %4 = aten.gt.Tensor(%3, %1); "
+        "%5 = aten.where.self(%4, %3, %2); %6 = aten.add.Scalar(%5) {other=3, alpha=2}",
+        "%3 = aten._to_copy(%0) {dtype=float32}; %4 = aten.mul.Tensor(%3, %1); "
+        "%5 = aten._to_copy(%4) {dtype=bfloat16}; %6 = aten.add.Tensor(%5, %2)",
+    ]
+    for dtype in FLOATS:
+        for program in programs:
+            for shape in [(2, 3, 8), (0, 4), (1,)]:
+                x = make(*shape, dtype=dtype)
+                bias, one = make(shape[-1], dtype=dtype), make(dtype=dtype)
+                for tensors in ([x, bias, one], [stepped(x), make(*shape, dtype=dtype), one]):
+                    operands = {"tensors": tensors}
+                    yield Case(operands, {"program": program}, "elementwise", run_program)
+
+
+@cases("fused_reduction")
+def fused_reduction(name, make):
+    """Sums, means and extrema of a product over the last dims."""
+    for dtype in FLOATS:
+        for reduction in [
+            "aten.sum.dim_IntList(%2) {dim=[-1], keepdim=true}",
+            "aten.mean.dim(%2) {dim=[1, 2], dtype=float32}",
+            "aten.amax(%2) {dim=[2]}",
+            "aten.amin(%2) {dim=[-1, -2], keepdim=true}",
+        ]:
+            for shape in [(2, 3, 8), (5, 1, 33)]:
+                operands = {"tensors": [make(*shape, dtype=dtype), make(shape[-1], dtype=dtype)]}
+                program = f"%2 = aten.mul.Tensor(%0, %1); %3 = {reduction}"
+                yield Case(operands, {"program": program}, "reduction", run_program)

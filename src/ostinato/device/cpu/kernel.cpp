@@ -61,6 +61,7 @@ const KernelTable& kernels() {
     add_concat(table);
     add_convolution(table);
     add_create(table);
+    add_fused_elementwise(table);
     add_index(table);
     add_layer_norm(table);
     add_linear(table);

@@ -11,7 +11,7 @@ namespace ostinato::cpu {
 
 namespace {
 
-constexpr size_t kMaxInputs = 3;
+constexpr size_t kMaxInputs = Elementwise::kMaxInputs;
 constexpr int64_t kChunk = 256;  // elements that are staged at a time
 constexpr int64_t kGrain = 64;   // elements: no two workers write one cache line
 
@@ -25,7 +25,7 @@ struct Source {
   Convert convert = nullptr;  // when staged and of another dtype
 };
 
-class ElementwiseKernel final : public Kernel {
+class ElementwiseKernel final : public RowKernel {
  public:
   ElementwiseKernel(const device::Request& request, const Elementwise& spec, const Loops& loops)
       : node_(request.node),
@@ -92,6 +92,20 @@ class ElementwiseKernel final : public Kernel {
     }
   }
 
+  std::optional<RowCall> row_call() const override {
+    if (!direct_ || divides_) return std::nullopt;
+    RowCall call{row_, &params_, {}};
+    for (size_t k = 0; k < inputs_; ++k) call.operands[k] = sources_[k].operand;
+    return call;
+  }
+
+  void run_row(const Args& args, const void* const* operands, void* output,
+               int64_t count) const override {
+    const void* inputs[kMaxInputs];
+    for (size_t k = 0; k < inputs_; ++k) inputs[k] = operands[sources_[k].operand];
+    compute(args, inputs, count, static_cast<char*>(output));
+  }
+
  private:
   // `count` elements of one row, from `column` on.
   void run_part(const Args& args, const Loops::Offsets& offsets, int64_t column, int64_t count,
@@ -101,6 +115,10 @@ class ElementwiseKernel final : public Kernel {
       const Source& source = sources_[k];
       inputs[k] = at(args.inputs[source.operand], offsets[k] + column * source.stride);
     }
+    compute(args, inputs, count, output);
+  }
+
+  void compute(const Args& args, const void* const* inputs, int64_t count, char* output) const {
     if (direct_) return call_row(args, inputs, count, output);
     run_staged(args, inputs, count, output);
   }

@@ -58,13 +58,35 @@ using ElementwiseOps = std::span<const ElementwiseOp>;
 /// How a kernel computes: every operand is converted to `inputs[k]` before, and the result from
 /// `output` after, wherever they differ from what the request has.
 struct Elementwise {
-  std::vector<size_t> operands;  ///< of the request, in the row function's order; three at most
+  static constexpr size_t kMaxInputs = 3;
+
+  std::vector<size_t> operands;  ///< of the request, in the row function's order
   std::vector<DType> inputs;
   std::optional<DType> rounded;  ///< operands of other dtypes are converted to this one before
   DType output = DType::float32;
   std::array<RowFunction, 3> rows{};
   Params params;
   bool divides = false;  ///< as of the operator, where it computes in int64
+};
+
+/// A row function and what it is called with.
+struct RowCall {
+  RowFunction function;
+  const Params* params;
+  std::array<size_t, Elementwise::kMaxInputs> operands;  ///< of the request, in its order
+};
+
+/// The kernel of one elementwise call, which can also compute adjacent elements that its caller
+/// chooses.
+class RowKernel : public Kernel {
+ public:
+  /// All that `run_row` does, where it calls the row function on the operands as they are.
+  virtual std::optional<RowCall> row_call() const = 0;
+
+  /// @param operands where the first elements lie, in the request's order; the strides are the
+  /// request's along its only dim
+  virtual void run_row(const Args& args, const void* const* operands, void* output,
+                       int64_t count) const = 0;
 };
 
 /// Null when the layouts need more dims than a walk has.

@@ -182,6 +182,13 @@ FoldFunctions fold_functions(Fold fold, DType dtype) {
   }
 }
 
+float Reduction::finish(float folded) const {
+  const double scaled = scale == 1 ? folded : folded * scale;
+  if (root == 1) return static_cast<float>(scaled);
+  if (root == 2) return static_cast<float>(std::sqrt(scaled));
+  return static_cast<float>(std::pow(scaled, 1 / root));
+}
+
 std::optional<Groups> Groups::make(const device::TensorDesc& x, const std::vector<bool>& reduced,
                                    DType wanted) {
   std::vector<int64_t> kept_sizes, within_sizes;

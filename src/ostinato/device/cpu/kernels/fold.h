@@ -42,9 +42,21 @@ struct FoldFunctions {
 /// For float32, bfloat16, float16; of the rest int64 (sum, product, max, min) and bool (any, all).
 FoldFunctions fold_functions(Fold fold, DType dtype);
 
+/// How a reduction works and what becomes of what it folded: scaled, then the root taken.
+struct Reduction {
+  Fold fold = Fold::sum;
+  float parameter = 0;
+  double scale = 1;
+  double root = 1;
+
+  float finish(float folded) const;
+};
+
 /// An operand of a reduction, cut into groups of elements that are folded together.
 class Groups {
  public:
+  /// The most elements of a piece. Sums of long groups are rounded at its multiples, however the
+  /// elements come.
   static constexpr int64_t kChunk = 1024;
 
   /// @param reduced for each dim whether it lies within a group
@@ -61,7 +73,7 @@ class Groups {
   int64_t element_size() const { return element_size_; }
 
   /// Calls `f(elements, count, position)` for pieces of a group in row-major order, as adjacent
-  /// elements of the wanted dtype. `limit` is the most elements of a piece.
+  /// elements of the wanted dtype, `limit` at most.
   template <typename F>
   void for_pieces(const char* group, int64_t limit, F&& f) const {
     const int64_t inner = within_.inner(), stride = within_.inner_strides()[0];

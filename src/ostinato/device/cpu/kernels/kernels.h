@@ -14,6 +14,7 @@ void add_compare(KernelTable& table);
 void add_concat(KernelTable& table);
 void add_convolution(KernelTable& table);
 void add_create(KernelTable& table);
+void add_fused_elementwise(KernelTable& table);
 void add_index(KernelTable& table);
 void add_layer_norm(KernelTable& table);
 void add_linear(KernelTable& table);

@@ -19,7 +19,7 @@ using Strides = std::vector<int64_t>;
 /// out.
 struct Loops {
   static constexpr size_t kMaxRank = 16;
-  static constexpr size_t kMaxOperands = 5;
+  static constexpr size_t kMaxOperands = 8;
   using Offsets = std::array<int64_t, kMaxOperands>;
 
   size_t rank = 1;  ///< at least 1; the last dim is the innermost

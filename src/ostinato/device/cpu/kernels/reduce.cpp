@@ -12,21 +12,6 @@ namespace ostinato::cpu {
 
 namespace {
 
-/// How a reduction works and what becomes of what it folded: scaled, then the root taken.
-struct Reduction {
-  Fold fold = Fold::sum;
-  float parameter = 0;
-  double scale = 1;
-  double root = 1;
-};
-
-float finish(const Reduction& reduction, float folded) {
-  const double scaled = reduction.scale == 1 ? folded : folded * reduction.scale;
-  if (reduction.root == 1) return static_cast<float>(scaled);
-  if (reduction.root == 2) return static_cast<float>(std::sqrt(scaled));
-  return static_cast<float>(std::pow(scaled, 1 / reduction.root));
-}
-
 int workers_for_elements(int64_t elements, int threads) {
   constexpr double kMicrosecondsPerElement = 0.2e-3;
   return workers_for(static_cast<double>(elements) * kMicrosecondsPerElement, threads);
@@ -58,12 +43,12 @@ class ReduceKernel final : public Kernel {
     ElementCursor cursor(groups_.kept(), range.begin);
     for (int64_t i = range.begin; i < range.end; ++i, cursor.next()) {
       Folded folded = fold_.start;
-      groups_.for_pieces(x + cursor.offset(0), std::numeric_limits<int64_t>::max(),
+      groups_.for_pieces(x + cursor.offset(0), Groups::kChunk,
                          [&](const void* piece, int64_t count, int64_t) {
                            fold_.row(piece, count, reduction_.parameter, folded);
                          });
       if (real_) {
-        const float value = finish(reduction_, folded.real);
+        const float value = reduction_.finish(folded.real);
         put_(&value, y + i * output_size_, 1);
       } else {
         put_(&folded.integer, y + i * output_size_, 1);
@@ -89,7 +74,7 @@ class ReduceKernel final : public Kernel {
       for (int64_t i = groups_.length(); i > 0; --i, cursor.next()) {
         fold_.columns(band + cursor.offset(0), count, reduction_.parameter, folded);
       }
-      for (int64_t i = 0; i < count; ++i) folded[i] = finish(reduction_, folded[i]);
+      for (int64_t i = 0; i < count; ++i) folded[i] = reduction_.finish(folded[i]);
       put_(folded, y + (row * columns + first) * output_size_, count);
     }
   }
