@@ -11,10 +11,12 @@
 namespace {
 
 std::atomic<bool> watching{false};
-std::atomic<size_t> allocations{0}, locks{0}, name_look_ups{0};
+std::atomic<size_t> allocations{0}, locks{0}, name_look_ups{0}, aligned_bytes{0};
 
-void count(std::atomic<size_t>& counter) {
-  if (watching.load(std::memory_order_relaxed)) counter.fetch_add(1, std::memory_order_relaxed);
+void count(std::atomic<size_t>& counter, size_t amount = 1) {
+  if (watching.load(std::memory_order_relaxed)) {
+    counter.fetch_add(amount, std::memory_order_relaxed);
+  }
 }
 
 }  // namespace
@@ -22,11 +24,11 @@ void count(std::atomic<size_t>& counter) {
 namespace ostinato::test {
 
 Watch::Watch() {
-  allocations = locks = name_look_ups = 0;
+  allocations = locks = name_look_ups = aligned_bytes = 0;
   watching = true;
 }
 Watch::~Watch() { watching = false; }
-Counts Watch::counts() const { return {allocations, locks, name_look_ups}; }
+Counts Watch::counts() const { return {allocations, locks, name_look_ups, aligned_bytes}; }
 
 }  // namespace ostinato::test
 
@@ -53,10 +55,12 @@ void* realloc(void* old_memory, size_t bytes) {
 }
 void* aligned_alloc(size_t alignment, size_t bytes) {
   count(allocations);
+  count(aligned_bytes, bytes);
   return __libc_memalign(alignment, bytes);
 }
 int posix_memalign(void** result, size_t alignment, size_t bytes) {
   count(allocations);
+  count(aligned_bytes, bytes);
   *result = __libc_memalign(alignment, bytes);
   return *result == nullptr ? ENOMEM : 0;
 }

@@ -3,7 +3,9 @@
 #include "ostinato/import/model.h"
 #include "ostinato/import/new_model.h"
 #include "ostinato/plan/eager.h"
-#include "ostinato/runtime/program.h"
+#include "ostinato/runtime/context.h"
+#include "runtime/hooks.h"
+#include "support/random_graph.h"
 
 namespace ostinato::runtime {
 namespace {
@@ -55,6 +57,54 @@ TEST(MemoryOfModels, IsNearTheLowerBoundAndFarBelowEager) {
         << preset;
   }
 }
+
+#ifndef OSTINATO_SANITIZED
+
+/// What a context takes beside its states is what was planned, scratch included, and a call takes
+/// nothing.
+TEST(MemoryOfModels, IsWhatWasPlanned) {
+  constexpr double kLine = 64;  // more, at each allocation's end
+  struct Tiny {
+    const char* preset;
+    ir::Bindings bindings;
+    int64_t cache = 0;
+  };
+  for (const auto& [preset, bindings, cache] :
+       {Tiny{"vit-base-patch16-224", {{"b", 2}}}, Tiny{"bert-base", {{"b", 1}, {"s", 16}}},
+        Tiny{"all-minilm-l6-v2", {{"b", 4}, {"s", 12}}}, Tiny{"qwen3-0.6b", {{"b", 1}, {"s", 16}}},
+        Tiny{"qwen3-0.6b", {{"s", 16}}, 32}}) {
+    SCOPED_TRACE(preset);
+    const auto model = importer::Model::from_config(importer::preset(preset, true).config, preset,
+                                                    {.weights = importer::WeightSource::random});
+    ProgramOptions options;
+    options.threads = 2;
+    const auto program = std::make_shared<const Program>(
+        cache > 0 ? model.decoder(cache) : model.forward(), device::get("cpu"), options);
+    Context(program).prepare(bindings);  // packs the weights, which all contexts share
+    const plan::Plan plan = program->plan(bindings, 2);
+    auto measured = -kLine;
+    for (const ir::Value* state : plan.graph.states()) {
+      measured -= static_cast<double>(bytes_of(*state)) + kLine;
+    }
+    std::vector<Tensor> inputs = random_inputs(program->graph(), bindings, 1), outputs;
+    for (const ir::Output& output : plan.graph.outputs()) {
+      outputs.push_back(Tensor::empty(output.value->dtype(), to_integers(output.value->shape())));
+    }
+    Context context(program);
+    {
+      const test::Watch watch;
+      context.prepare(bindings);
+      measured += static_cast<double>(watch.counts().aligned_bytes);
+    }
+    const auto planned = static_cast<double>(plan.arena_bytes);
+    EXPECT_NEAR(measured, planned, 0.05 * planned);
+    const test::Watch watch;
+    context.run_into(inputs, outputs);
+    EXPECT_EQ(watch.counts().aligned_bytes, 0u);
+  }
+}
+
+#endif
 
 }  // namespace
 }  // namespace ostinato::runtime
