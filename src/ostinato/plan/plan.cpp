@@ -6,6 +6,7 @@
 #include "ostinato/base/error.h"
 #include "ostinato/ir/builder.h"
 #include "ostinato/ops/ops.h"
+#include "ostinato/plan/order.h"
 #include "ostinato/plan/storage.h"
 
 namespace ostinato::plan {
@@ -29,14 +30,20 @@ class Planner {
 
   Plan run() {
     place_leaves();
-    // Nodes are walked by hand, since copies are inserted before the one at hand.
-    const auto& nodes = plan_.graph.nodes();
-    const auto total = static_cast<double>(nodes.size());
+    // Listed before the walk, in which copies are inserted.
+    std::vector<const Node*> order;
+    if (options_.reorder) {
+      order = order_for_memory(plan_.graph);
+    } else {
+      for (const auto& node : plan_.graph.nodes()) order.push_back(node.get());
+    }
     double done = 0;
-    for (auto it = nodes.begin(); it != nodes.end(); ++it) {
-      lower(**it);
-      storages_.pass(**it);
-      if (options_.progress) options_.progress("preparing kernels", ++done / total);
+    for (const Node* node : order) {
+      lower(*node);
+      storages_.pass(*node);
+      if (options_.progress) {
+        options_.progress("preparing kernels", ++done / static_cast<double>(order.size()));
+      }
     }
     place_outputs();
     find_lifetimes();

@@ -51,6 +51,7 @@ struct Options {
   Progress progress = {};
   bool in_place = false;      ///< calls may write over operands that nothing reads afterwards
   bool cat_in_place = false;  ///< calls may write to where `aten.cat` would put their results
+  bool reorder = false;       ///< calls may run earlier where less memory is alive then
   /// Inputs whose memory the caller lets calls overwrite, so that the outputs need no copy. One
   /// that cannot be proven safe is left alone, and its output goes where every output goes.
   std::vector<Donation> donations = {};

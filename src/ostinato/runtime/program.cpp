@@ -75,6 +75,7 @@ plan::Plan Program::plan(const ir::Bindings& bindings, int threads) const {
     const bool is_graph = options_.mode == Mode::graph;
     options.in_place = is_graph && options_.in_place;
     options.cat_in_place = is_graph && options_.cat_in_place;
+    options.reorder = is_graph;
     options.donations = options_.donations;
     options.thread_limits = options_.thread_limits;
   }
