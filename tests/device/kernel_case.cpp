@@ -173,6 +173,103 @@ std::vector<Output> run(Problem& problem, const KernelCase& test, Tier tier, int
   return outputs;
 }
 
+std::map<std::string, size_t, std::less<>>& runs() {
+  static std::map<std::string, size_t, std::less<>> counts;
+  return counts;
+}
+
+/// A request for the operands as they lie in memory, or as copies that are contiguous.
+Request request_of(const Problem& problem) {
+  Request request;
+  request.node = problem.node;
+  for (size_t i = 0; i < problem.operands.size(); ++i) {
+    request.inputs.push_back(problem.present[i] ? std::optional(problem.operands[i].desc)
+                                                : std::nullopt);
+  }
+  request.constants.resize(problem.operands.size());
+  for (const ir::Value* result : problem.node->results) {
+    request.outputs.push_back(
+        {result->dtype(), ir::Layout::contiguous(ir::to_integers(result->shape()))});
+  }
+  return request;
+}
+
+Operand contiguous(Operand& operand) {
+  Operand copy;
+  copy.desc = {operand.desc.dtype, ir::Layout::contiguous(operand.desc.sizes())};
+  copy.bytes.resize(copy.desc.bytes());
+  const reference::View from(operand.data(), operand.desc), to(copy.data(), copy.desc);
+  is_floating(from.dtype()) ? to.from_floats(from.to_floats())
+                            : to.from_integers(from.to_integers());
+  return copy;
+}
+
+// As the planner and the runtime do it. Nothing when the device has no kernel for the case, or when
+// it is too large for kernels that are emulated thread by thread.
+std::vector<Output> run_on(device::Device& device, Problem& problem) {
+  const bool attends = problem.node->op->name.find("attention") != std::string_view::npos;
+  const int64_t most = attends ? 1500 : 20000;
+  int64_t elements = 0;
+  for (const Operand& operand : problem.operands) elements += operand.desc.numel();
+  for (const ir::Value* result : problem.node->results) {
+    elements +=
+        TensorDesc{result->dtype(), ir::Layout::contiguous(ir::to_integers(result->shape()))}
+            .numel();
+  }
+  if (elements > most) return {};
+  device::PackedWeights packed;
+  Request request = request_of(problem);
+  request.packed = &packed;
+  device::Step step;
+  step.kernel = device.prepare(request);
+  if (step.kernel == nullptr) {
+    for (size_t i = 0; i < problem.operands.size(); ++i) {
+      if (problem.present[i]) problem.operands[i] = contiguous(problem.operands[i]);
+    }
+    request = request_of(problem);
+    request.packed = &packed;
+    step.kernel = device.prepare(request);
+  }
+  if (step.kernel == nullptr) return {};
+  ++runs()[std::string(problem.node->op->name)];
+  const auto stream = device.make_stream(1);
+  std::vector<std::shared_ptr<void>> memory;
+  const auto take = [&](const std::vector<char>& bytes, size_t offset) {
+    memory.push_back(device.allocate(bytes.size()));
+    device.copy_to_device(memory.back().get(), bytes.data(), bytes.size(), *stream);
+    return device::Address{device::Address::Kind::fixed,
+                           static_cast<char*>(memory.back().get()) + offset, 0, 0};
+  };
+  for (size_t i = 0; i < problem.operands.size(); ++i) {
+    step.inputs.emplace_back();
+    if (!problem.present[i]) continue;
+    step.inputs.back() = take(problem.operands[i].bytes, problem.operands[i].offset);
+  }
+  std::vector<Output> outputs;
+  for (const TensorDesc& desc : request.outputs) {
+    outputs.emplace_back(desc);
+    step.outputs.push_back(take(outputs.back().bytes, Output::kMargin));
+  }
+  const std::vector<std::shared_ptr<void>> written(memory.end() - std::ssize(outputs),
+                                                   memory.end());
+  if (const int mutated = problem.node->op->traits.mutates; mutated >= 0) {
+    const Operand& state = problem.operands[static_cast<size_t>(mutated)];
+    device.copy_to_device(step.outputs[0].pointer, state.bytes.data(), outputs[0].desc.bytes(),
+                          *stream);
+    step.inputs[static_cast<size_t>(mutated)] = step.outputs[0];
+  }
+  if (const size_t scratch = step.kernel->scratch_bytes(); scratch > 0) {
+    step.scratch = take(std::vector<char>(scratch, Output::kMark), 0);
+  }
+  device.launch(step, {}, *stream);
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    device.copy_to_host(outputs[i].bytes.data(), written[i].get(), outputs[i].bytes.size(),
+                        *stream);
+  }
+  device.synchronise(*stream);
+  return outputs;
+}
+
 // Runs the nodes of a graph one by one by reference kernels, every result in memory of its own.
 std::vector<Output> run_graph(const ir::Graph& graph, std::vector<Operand> inputs,
                               std::span<ir::Value* const> wanted) {
@@ -288,9 +385,12 @@ void expect_fast_equals_reference(const KernelCase& test) {
   const bool fused = problem.node->op->expand != nullptr;
   const std::vector<Output> want =
       fused ? run_expansion(test, problem) : run(problem, test, Tier::reference, 1);
+  device::Device* const device = device_under_test();
   for (int threads : {1, 3}) {
+    if (device != nullptr && threads > 1) return;
     SCOPED_TRACE(fmt::format("{} threads", threads));
-    const std::vector<Output> got = run(problem, test, Tier::fast, threads);
+    const std::vector<Output> got =
+        device != nullptr ? run_on(*device, problem) : run(problem, test, Tier::fast, threads);
     if (got.size() != want.size()) return;
     for (size_t i = 0; i < want.size(); ++i) {
       expect_close(got[i], want[i], tolerance_of(std::string(test.kind), got[i].desc.dtype));
@@ -298,9 +398,15 @@ void expect_fast_equals_reference(const KernelCase& test) {
   }
 }
 
+size_t runs_on_device(std::string_view op) {
+  const auto found = runs().find(op);
+  return found == runs().end() ? 0 : found->second;
+}
+
 std::vector<std::tuple<Isa, DType>> all_isas_and_dtypes() {
   std::vector<std::tuple<Isa, DType>> all;
-  for (Isa isa : available_isas()) {
+  const auto isas = device_under_test() == nullptr ? available_isas() : std::vector<Isa>{isa()};
+  for (Isa isa : isas) {
     for (DType dtype : {DType::float32, DType::bfloat16, DType::float16})
       all.emplace_back(isa, dtype);
   }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "ostinato/device/cpu/isa.h"
+#include "ostinato/device/device.h"
 #include "ostinato/ir/attribute.h"
 #include "ostinato/tensor.h"
 
@@ -35,6 +36,13 @@ struct KernelCase {
   std::vector<ir::NamedAttribute> attributes = {};
   std::string_view kind = "elementwise";  ///< of tolerance
 };
+
+/// Whose fast kernels the cases run: null for the CPU's, on every level of instructions. Each test
+/// program has its own of this function.
+device::Device* device_under_test();
+
+/// How often an operator's cases ran on that device's kernels.
+size_t runs_on_device(std::string_view op);
 
 /// Runs the case on both tiers, the fast one on one thread and on several, and expects equal
 /// results within the tolerances of their dtypes, and nothing written outside of them.

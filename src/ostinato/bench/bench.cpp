@@ -14,6 +14,9 @@ namespace ostinato::bench {
 
 namespace {
 
+/// Whose driver must not be called before the lanes fork: it would not work in them.
+bool is_cuda(std::string_view device) { return device == "cuda" || device.starts_with("cuda:"); }
+
 using importer::WeightSource;
 
 constexpr std::string_view kStage = "bench";
@@ -40,7 +43,7 @@ void check(const BenchOptions& options) {
          "expected different batch sizes of at least 1, got {}", fmt::join(sizes, ","));
   }
   check(schedule_of(options));
-  if (device::get(options.device).name() == "null") {
+  if (!is_cuda(options.device) && device::get(options.device).name() == "null") {
     fail(ErrorCode::invalid_argument, kStage, "Use --device cpu.",
          "expected a device that computes, got the null device");
   }
@@ -100,7 +103,8 @@ class Bench {
     LaneSpec spec;
     spec.kind = kind;
     spec.model = options_.model;
-    spec.threads = options_.threads;
+    // What runs on a GPU has one thread of the host to queue it.
+    spec.threads = kind.name != kGolden && is_cuda(options_.device) ? 1 : options_.threads;
     spec.processors = processors_;
     spec.weights = weights_to_load();
     spec.seed = options_.seed;

@@ -53,7 +53,8 @@ std::string check_prompt(const std::string& prompt) {
 void add_execution_flags(CLI::App& verb, CommonFlags& flags,
                          const std::function<bool(std::string_view)>& wanted) {
   if (wanted("--device")) {
-    verb.add_option("--device", flags.device, "Where to run: cpu, or null to compute nothing")
+    verb.add_option("--device", flags.device,
+                    "Where to run: cpu, cuda[:N], or null to compute nothing")
         ->capture_default_str();
   }
   if (wanted("--dtype")) {

@@ -1,0 +1,53 @@
+"""Puts the results of bench/gpu/run.sh into gpu.json and gpu.md.
+
+python bench/gpu/report.py FOLDER
+"""
+
+import json
+import sys
+from pathlib import Path
+
+
+def figures(result: dict) -> str:
+    """One engine's figures in a cell."""
+    if "error" in result:
+        return result["error"].splitlines()[0][:60]
+    if "tokens_per_s" in result:
+        return f"{result['tokens_per_s']:.0f} tokens/s"
+    if "p50_ms" in result:
+        return f"{result['p50_ms']:.3f} ms (p95 {result['p95_ms']:.3f})"
+    return "see gpu.json"
+
+
+def main() -> None:
+    """Reads what the steps left and writes the two files."""
+    folder = Path(sys.argv[1])
+    steps = [line.split("\t") for line in (folder / "gpu-steps.tsv").read_text().splitlines()]
+    workloads = folder / "workloads.json"
+    result = json.loads(workloads.read_text()) if workloads.exists() else {}
+    result["steps"] = [{"name": n, "outcome": o, "at_s": int(s)} for n, o, s in steps]
+    (folder / "gpu.json").write_text(json.dumps(result, indent=1) + "\n")
+
+    lines = [
+        f"# On {result.get('gpu', 'a GPU that no workload ran on')}",
+        "",
+        "| step | |",
+        "|---|---|",
+    ]
+    lines += [f"| {step['name']} | {step['outcome']} |" for step in result["steps"]]
+    if "ceilings" in result:
+        copy, product = result["ceilings"].values()
+        lines += [
+            "",
+            f"A large copy moves {copy / 1e12:.2f} TB/s, counting bytes read and written;",
+        ]
+        lines += [f"a large bfloat16 product reaches {product / 1e12:.0f} TFLOP/s."]
+    for workload in result.get("workloads", []):
+        lines += ["", f"## {workload['workload']}", "", "| engine | |", "|---|---|"]
+        lines += [f"| Ostinato | {figures(workload['ostinato'])} |"]
+        lines += [f"| PyTorch {mode} | {figures(r)} |" for mode, r in workload["torch"].items()]
+    (folder / "gpu.md").write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# All that a machine with an NVIDIA GPU is needed for, in one call of under ten minutes: tests,
+# compute-sanitizer, ceilings, and workloads beside PyTorch. Writes gpu.json and gpu.md.
+#
+#   bench/gpu/run.sh [BUILD [OUT]]
+#
+# BUILD is a build folder with test_cuda and ostinato in it (build/release if not given), OUT where
+# results go (bench/results). Python 3 with a CUDA build of torch, and transformers, must be there.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+build="${1:-build/release}"
+out="${2:-bench/results}"
+mkdir -p "$out"
+tests="$build/tests/test_cuda"
+python="${PYTHON:-python3}"
+
+# cuBLASLt as PyTorch brings it, unless the loader finds one.
+libraries="$("$python" -c '
+import glob, os, sys
+folders = [os.path.join(p, "nvidia") for p in sys.path]
+found = [f for p in folders for f in glob.glob(p + "/**/libcublasLt.so.1[23]", recursive=True)]
+print(os.path.dirname(found[0]) if found else "")')"
+export LD_LIBRARY_PATH="${libraries:+$libraries:}${LD_LIBRARY_PATH:-}"
+export OSTINATO_TEST_GPU=1 # the kernels' cases run on the GPU instead of the tests' own driver
+
+note() { printf '%s\t%s\t%d\n' "$1" "$2" "$SECONDS" >>"$out/gpu-steps.tsv"; }
+: >"$out/gpu-steps.tsv"
+step() { # NAME SECONDS COMMAND…: goes on whatever happens, and notes it
+  local name="$1" limit="$2"
+  shift 2
+  printf '\n== %s (%d s)\n' "$name" "$SECONDS"
+  if timeout "$limit" "$@" >"$out/gpu-$name.log" 2>&1; then
+    note "$name" pass
+  else
+    note "$name" "failed with $?"
+    tail -n 20 "$out/gpu-$name.log"
+  fi
+}
+
+cases='Cpu/*'
+few='Cpu/RowTest.Softmax/*float32:Cpu/AttentionTest.ReadsThePosition*:Cpu/ProductTest.Linear/*'
+few="$few:Cpu/CudaKernels.*:Cpu/MovementTest.*"
+step devices 30 "$build/src/ostinato/ostinato" devices
+step tests 120 "$tests" --gtest_filter="$cases"
+for tool in memcheck racecheck initcheck; do
+  step "$tool" 60 compute-sanitizer --tool "$tool" --error-exitcode 9 "$tests" --gtest_filter="$few"
+done
+step workloads 240 "$python" bench/gpu/workloads.py "$build/src/ostinato/ostinato" "$out/workloads.json"
+"$python" bench/gpu/report.py "$out"

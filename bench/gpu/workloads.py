@@ -1,0 +1,150 @@
+"""Ceilings of the GPU, and workloads on Ostinato's `cuda` device beside PyTorch's modes.
+
+python bench/gpu/workloads.py OSTINATO RESULT.json
+
+Weights are random (config-init) and the same in both: right for time, of no use for what they say.
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, AutoModelForImageClassification
+
+MODES = {
+    "eager": None,
+    "default": {},
+    "reduce-overhead": {"mode": "reduce-overhead"},
+    "max-autotune": {"mode": "max-autotune"},
+}
+DEADLINE = 220  # seconds for all of it: what comes later is left out and named
+
+
+def median_ms(run, calls: int = 50, warmup: int = 5) -> dict:
+    """Median and 95th percentile of calls between events."""
+    for _ in range(warmup):
+        run()
+    samples = []
+    for _ in range(calls):
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        begin.record()
+        run()
+        end.record()
+        end.synchronize()
+        samples.append(begin.elapsed_time(end))
+    samples.sort()
+    return {"p50_ms": statistics.median(samples), "p95_ms": samples[int(0.95 * len(samples))]}
+
+
+def ceilings() -> dict:
+    """What a large copy and a large product reach, on random data."""
+    source = torch.randn(1 << 30, device="cuda")
+    target = torch.empty_like(source)
+    copy = median_ms(lambda: target.copy_(source), 10)["p50_ms"]
+    bytes_moved = 2 * source.numel() * source.element_size()
+    a, b = (torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16) for _ in range(2))
+    product = median_ms(lambda: a @ b, 10)["p50_ms"]
+    return {
+        "copy_bytes_per_s": bytes_moved / copy * 1e3,
+        "bf16_flop_per_s": 2 * 8192**3 / product * 1e3,
+    }
+
+
+def ostinato(binary: str, *arguments: str) -> dict:
+    """The JSON that a verb prints."""
+    done = subprocess.run([binary, *arguments, "--json"], capture_output=True, text=True)
+    if done.returncode not in (0, 1):
+        return {"error": done.stderr.strip() or done.stdout.strip()}
+    return json.loads(done.stdout)
+
+
+def torch_modes(model, inputs: dict, deadline: float) -> dict:
+    """Latency of a forward pass in each of PyTorch's modes."""
+    results = {}
+    for name, options in MODES.items():
+        if time.monotonic() > deadline:
+            results[name] = {"error": "left out: no time left"}
+            continue
+        torch._dynamo.reset()
+        call = model if options is None else torch.compile(model, **options)
+        try:
+            with torch.inference_mode():
+                results[name] = median_ms(lambda call=call: call(**inputs))
+        except RuntimeError as error:
+            results[name] = {"error": str(error).splitlines()[0]}
+    return results
+
+
+def vit(binary: str, folder: Path, deadline: float) -> list[dict]:
+    """ViT-B/16 in float16 at several batches."""
+    rows = []
+    model = AutoModelForImageClassification.from_pretrained(folder, dtype=torch.float16)
+    model = model.cuda().eval()
+    for batch in (1, 4, 8, 64):
+        pixels = torch.randn(batch, 3, 224, 224, device="cuda", dtype=torch.float16)
+        own = ostinato(
+            binary, "bench", str(folder), "--device", "cuda", "--dtype", "float16",
+            "--weights", "random", "--batch-size", str(batch), "--lanes", "eager,graph",
+        )  # fmt: skip
+        modes = torch_modes(model, {"pixel_values": pixels}, deadline)
+        rows.append(
+            {"workload": f"ViT-B/16 float16 batch {batch}", "ostinato": own, "torch": modes}
+        )
+    return rows
+
+
+def qwen(binary: str, folder: Path, deadline: float) -> list[dict]:
+    """Qwen3-0.6B in bfloat16: greedy decode of 128 tokens, batch 1, with a static cache."""
+    own = ostinato(
+        binary, "generate", str(folder), "--device", "cuda", "--dtype", "bfloat16",
+        "--weights", "random", "--prompt", "Hello", "--max-new-tokens", "128",
+    )  # fmt: skip
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).cuda().eval()
+    ids = torch.randint(0, 1000, (1, 128), device="cuda")
+    results = {}
+    for name, options in MODES.items():
+        if time.monotonic() > deadline:
+            results[name] = {"error": "left out: no time left"}
+            continue
+        torch._dynamo.reset()
+        arguments = {"max_new_tokens": 128, "min_new_tokens": 128, "do_sample": False}
+        if options is not None:
+            model.forward = torch.compile(model.forward, **options)
+            arguments["cache_implementation"] = "static"
+        model.generate(ids, **arguments)
+        begin = time.monotonic()
+        model.generate(ids, **arguments)
+        torch.cuda.synchronize()
+        results[name] = {"tokens_per_s": 128 / (time.monotonic() - begin)}
+    return [{"workload": "Qwen3-0.6B bfloat16 decode", "ostinato": own, "torch": results}]
+
+
+def main() -> None:
+    """Runs everything that there is time for."""
+    binary, target = sys.argv[1], Path(sys.argv[2])
+    deadline = time.monotonic() + DEADLINE
+    result = {
+        "gpu": torch.cuda.get_device_name(),
+        "torch": torch.__version__,
+        "ceilings": ceilings(),
+        "workloads": [],
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        for config, dtype, run in (
+            ("qwen3-0.6b", "bfloat16", qwen),
+            ("vit-base-patch16-224", "float16", vit),
+        ):
+            path = Path(folder) / config
+            made = subprocess.run([binary, "new-model", config, str(path), "--dtype", dtype])
+            if made.returncode == 0:
+                result["workloads"] += run(binary, path, deadline)
+            target.write_text(json.dumps(result, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+#include "ostinato/device/cuda/kernels/attention.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "ostinato/device/cuda/elementwise.h"
+#include "ostinato/device/cuda/factories.h"
+
+namespace ostinato::cuda {
+
+using device::Request;
+using device::TensorDesc;
+
+namespace {
+
+constexpr unsigned kThreads = 128;
+
+/// In how many parts the keys of a query are, so that few queries fill the GPU too.
+int64_t splits_for(int64_t queries, int64_t keys, const Functions& functions) {
+  constexpr int64_t kLeastKeys = 64, kBlocksAtOnce = 4, kMostSplits = 64;
+  const int64_t wanted =
+      kBlocksAtOnce * functions.multiprocessors() / std::max<int64_t>(queries, 1);
+  return std::clamp<int64_t>(std::min(wanted, keys / kLeastKeys), 1, kMostSplits);
+}
+
+void copy_strides(const TensorDesc& tensor, int64_t* strides) {
+  std::copy(tensor.strides().begin(), tensor.strides().end(), strides);
+}
+
+/// (B, S, D) as one batch of B heads.
+TensorDesc of_four_dims(const TensorDesc& tensor) {
+  if (tensor.sizes().size() != 3) return tensor;
+  TensorDesc wide = tensor;
+  wide.layout.sizes.insert(wide.layout.sizes.begin(), 1);
+  wide.layout.strides.insert(wide.layout.strides.begin(), 0);
+  return wide;
+}
+
+/// The fused operator, and PyTorch's own.
+std::unique_ptr<Kernel> make_attention(const Request& request, Functions& functions) {
+  const ir::Node& node = *request.node;
+  const bool fused = node.op->name == "attention";
+  const TensorDesc q = of_four_dims(*request.inputs[0]), k = of_four_dims(*request.inputs[1]);
+  const TensorDesc v = of_four_dims(*request.inputs[2]);
+  const auto& mask = request.inputs[3];
+  const std::optional<TensorDesc> position = fused ? request.inputs[4] : std::nullopt;
+  const TensorDesc& y = request.outputs[0];
+  AttentionParams params{};
+  params.batch = q.sizes()[0];
+  params.heads = q.sizes()[1];
+  params.queries = q.sizes()[2];
+  params.head_dim = q.sizes()[3];
+  params.keys = k.sizes()[2];
+  params.value_dim = v.sizes()[3];
+  constexpr int64_t kMostHeads = 65535;  // along a grid's second dim
+  if (params.head_dim > kMostHeadDim || params.value_dim > kMostHeadDim ||
+      params.batch * params.heads > kMostHeads || (position && position->dtype != DType::int64)) {
+    return nullptr;
+  }
+  auto kernel = std::make_unique<Kernel>();
+  if (y.numel() == 0) return kernel;
+  params.group = params.heads / k.sizes()[1];
+  copy_strides(q, params.q_strides);
+  copy_strides(k, params.k_strides);
+  copy_strides(v, params.v_strides);
+  const auto use = [](const std::optional<TensorDesc>& operand, size_t index) {
+    return Use{operand ? Use::Of::input : Use::Of::none, index, 0};
+  };
+  if (mask) {
+    const auto strides =
+        broadcast_strides(*mask, {params.batch, params.heads, params.queries, params.keys});
+    std::copy(strides.begin(), strides.end(), params.mask_strides);
+    params.mask = type_of(mask->dtype);
+  }
+  if (fused) params.offset = node.integer("offset");
+  params.window = fused && node.has("window") ? node.integer("window") : -1;
+  params.scale = node.has("scale")
+                     ? static_cast<float>(node.real("scale"))
+                     : static_cast<float>(1 / std::sqrt(static_cast<double>(params.head_dim)));
+  params.causal = node.flag(fused ? "causal" : "is_causal") ? 1 : 0;
+  params.q = type_of(q.dtype);
+  params.k = type_of(k.dtype);
+  params.v = type_of(v.dtype);
+  params.y = type_of(y.dtype);
+  const int64_t rows = params.batch * params.heads * params.queries;
+  params.splits = splits_for(rows, params.keys, functions);
+  kernel->scratch =
+      static_cast<size_t>(rows * params.splits * (params.value_dim + 2)) * sizeof(float);
+  Launch parts;
+  parts.function = functions.find("attention_parts");
+  parts.grid[0] = static_cast<unsigned>(params.queries * params.splits);
+  parts.grid[1] = static_cast<unsigned>(params.batch * params.heads);
+  parts.threads = kThreads;
+  parts.operands = {{Use::Of::input, 0, 0}, {Use::Of::input, 1, 0}, {Use::Of::input, 2, 0},
+                    use(mask, 3),           use(position, 4),       {Use::Of::scratch, 0, 0},
+                    {Use::Of::output, 0, 0}};
+  parts.params = bytes_of_params(params);
+  Launch join = parts;
+  join.function = functions.find("attention_join");
+  join.grid[0] = static_cast<unsigned>(params.queries);
+  kernel->work.push_back({std::move(parts), nullptr});
+  kernel->work.push_back({std::move(join), nullptr});
+  return kernel;
+}
+
+}  // namespace
+
+void add_attention(KernelTable& table) {
+  table["attention"] = table["aten.scaled_dot_product_attention"] = make_attention;
+}
+
+}  // namespace ostinato::cuda

@@ -1,0 +1,189 @@
+#include "ostinato/device/cuda/capture.h"
+
+#include "ostinato/base/error.h"
+
+namespace ostinato::cuda {
+
+namespace {
+
+using device::Address;
+using device::Bindings;
+using device::Step;
+
+const Address& address_of(const Step& step, const Use& use) {
+  static const Address none;
+  switch (use.of) {
+    case Use::Of::none: return none;
+    case Use::Of::input: return step.inputs[use.index];
+    case Use::Of::output: return step.outputs[use.index];
+    case Use::Of::scratch: return step.scratch;
+  }
+  __builtin_unreachable();
+}
+
+void* moved(void* base, size_t offset) {
+  return base == nullptr ? nullptr : static_cast<char*>(base) + offset;
+}
+
+void* resolve(const Address& address, const Bindings& bindings) {
+  switch (address.kind) {
+    case Address::Kind::none: return nullptr;
+    case Address::Kind::fixed: return address.pointer;
+    case Address::Kind::input: return moved(bindings.inputs[address.index], address.offset);
+    case Address::Kind::output: return moved(bindings.outputs[address.index], address.offset);
+  }
+  __builtin_unreachable();
+}
+
+const std::vector<Use>& uses_of(const Kernel::Work& work) {
+  return work.call != nullptr ? work.call->operands : work.launch.operands;
+}
+
+Operands no_operands(const CudaStream& stream, const Kernel& kernel) {
+  Operands operands{};
+  operands.fault = stream.fault();
+  operands.node = kernel.node;
+  return operands;
+}
+
+/// The driver reads the arguments while it is called, and keeps none of these pointers.
+struct Arguments {
+  Arguments(const Operands& operands, const Launch& launch)
+      : pointers{const_cast<Operands*>(&operands), const_cast<std::byte*>(launch.params.data())} {}
+  void* pointers[2];
+};
+
+CUDA_KERNEL_NODE_PARAMS node_params(const Launch& launch, Arguments& arguments) {
+  CUDA_KERNEL_NODE_PARAMS params{};
+  params.func = launch.function;
+  params.gridDimX = launch.grid[0];
+  params.gridDimY = launch.grid[1];
+  params.gridDimZ = launch.grid[2];
+  params.blockDimX = launch.threads;
+  params.blockDimY = params.blockDimZ = 1;
+  params.sharedMemBytes = launch.shared_bytes;
+  params.kernelParams = arguments.pointers;
+  return params;
+}
+
+/// What a library's call queues, recorded instead of run.
+class Recorded {
+ public:
+  Recorded(const LibraryCall& call, const Operands& operands, CUstream stream) {
+    OSTINATO_CUDA(cuStreamBeginCapture, stream, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL);
+    try {
+      call.queue(operands, stream);
+    } catch (...) {
+      driver().cuStreamEndCapture(stream, &graph_);
+      if (graph_ != nullptr) driver().cuGraphDestroy(graph_);
+      throw;
+    }
+    OSTINATO_CUDA(cuStreamEndCapture, stream, &graph_);
+  }
+  ~Recorded() { driver().cuGraphDestroy(graph_); }
+  Recorded(const Recorded&) = delete;
+  Recorded& operator=(const Recorded&) = delete;
+
+  CUgraph graph() const { return graph_; }
+
+ private:
+  CUgraph graph_ = nullptr;
+};
+
+}  // namespace
+
+void launch(const Step& step, const Bindings& bindings, CudaStream& stream) {
+  const auto& kernel = static_cast<const Kernel&>(*step.kernel);
+  OSTINATO_CUDA(cuCtxSetCurrent, stream.context());
+  for (const Kernel::Work& work : kernel.work) {
+    Operands operands = no_operands(stream, kernel);
+    const auto& uses = uses_of(work);
+    for (size_t i = 0; i < uses.size(); ++i) {
+      operands.at[i] = moved(resolve(address_of(step, uses[i]), bindings), uses[i].offset);
+    }
+    if (work.call != nullptr) {
+      work.call->queue(operands, stream.get());
+      continue;
+    }
+    const Launch& launch = work.launch;
+    Arguments arguments(operands, launch);
+    OSTINATO_CUDA(cuLaunchKernel, launch.function, launch.grid[0], launch.grid[1], launch.grid[2],
+                  launch.threads, 1, 1, launch.shared_bytes, stream.get(), arguments.pointers,
+                  nullptr);
+  }
+}
+
+CudaCapture::CudaCapture(std::vector<Step> steps, CudaStream& stream)
+    : steps_(std::move(steps)), stream_(stream) {
+  OSTINATO_CUDA(cuCtxSetCurrent, stream_.context());
+  OSTINATO_CUDA(cuGraphCreate, &graph_, 0);
+  try {
+    for (const Step& step : steps_) {
+      const auto& kernel = static_cast<const Kernel&>(*step.kernel);
+      for (const Kernel::Work& work : kernel.work) add(step, kernel, work);
+    }
+    executable_ = stream_.executable(graph_);
+  } catch (...) {
+    driver().cuGraphDestroy(graph_);
+    throw;
+  }
+}
+
+CudaCapture::~CudaCapture() {
+  driver().cuCtxSetCurrent(stream_.context());
+  driver().cuGraphDestroy(graph_);
+  stream_.keep_spare(executable_);
+}
+
+void CudaCapture::add(const Step& step, const Kernel& kernel, const Kernel::Work& work) {
+  Patched node{nullptr, &work, no_operands(stream_, kernel), {}};
+  const auto& uses = uses_of(work);
+  for (size_t i = 0; i < uses.size(); ++i) {
+    Address address = address_of(step, uses[i]);
+    if (address.kind == Address::Kind::input || address.kind == Address::Kind::output) {
+      address.offset += uses[i].offset;
+      node.patches.push_back({static_cast<int>(i), address});
+    } else {
+      node.operands.at[i] = moved(resolve(address, {}), uses[i].offset);
+    }
+  }
+  const size_t before = last_ == nullptr ? 0 : 1;
+  if (work.call != nullptr) {
+    const Recorded recorded(*work.call, node.operands, stream_.get());
+    OSTINATO_CUDA(cuGraphAddChildGraphNode, &node.node, graph_, &last_, before, recorded.graph());
+  } else {
+    Arguments arguments(node.operands, work.launch);
+    const CUDA_KERNEL_NODE_PARAMS params = node_params(work.launch, arguments);
+    OSTINATO_CUDA(cuGraphAddKernelNode, &node.node, graph_, &last_, before, &params);
+  }
+  last_ = node.node;
+  if (!node.patches.empty()) patched_.push_back(std::move(node));
+}
+
+void CudaCapture::apply(const Patched& patched) {
+  if (patched.work->call != nullptr) {
+    const Recorded recorded(*patched.work->call, patched.operands, stream_.get());
+    OSTINATO_CUDA(cuGraphExecChildGraphNodeSetParams, executable_, patched.node, recorded.graph());
+    return;
+  }
+  Arguments arguments(patched.operands, patched.work->launch);
+  const CUDA_KERNEL_NODE_PARAMS params = node_params(patched.work->launch, arguments);
+  OSTINATO_CUDA(cuGraphExecKernelNodeSetParams, executable_, patched.node, &params);
+}
+
+void CudaCapture::replay(const Bindings& bindings) {
+  OSTINATO_CUDA(cuCtxSetCurrent, stream_.context());
+  for (Patched& patched : patched_) {
+    bool changed = false;
+    for (const Patch& patch : patched.patches) {
+      void*& pointer = patched.operands.at[patch.slot];
+      void* now = resolve(patch.address, bindings);
+      changed = changed || pointer != now;
+      pointer = now;
+    }
+    if (changed) apply(patched);
+  }
+  OSTINATO_CUDA(cuGraphLaunch, executable_, stream_.get());
+}
+
+}  // namespace ostinato::cuda

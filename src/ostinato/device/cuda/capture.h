@@ -1,0 +1,50 @@
+#pragma once
+
+#include <vector>
+
+#include "ostinato/device/cuda/kernel.h"
+#include "ostinato/device/cuda/stream.h"
+
+namespace ostinato::cuda {
+
+/// Queues one step's work on the stream.
+void launch(const device::Step& step, const device::Bindings& bindings, CudaStream& stream);
+
+/// All steps as one CUDA graph, a node after the other. A replay is one launch of it; where the
+/// caller's pointers are others than last time, the nodes that take them are patched first.
+class CudaCapture final : public device::Capture {
+ public:
+  CudaCapture(std::vector<device::Step> steps, CudaStream& stream);
+  ~CudaCapture() override;
+  CudaCapture(const CudaCapture&) = delete;
+  CudaCapture& operator=(const CudaCapture&) = delete;
+
+  void replay(const device::Bindings& bindings) override;
+
+  /// How many nodes take pointers of the caller's.
+  size_t patched() const { return patched_.size(); }
+
+ private:
+  struct Patch {
+    int slot;
+    device::Address address;
+  };
+  struct Patched {
+    CUgraphNode node;
+    const Kernel::Work* work;
+    Operands operands;
+    std::vector<Patch> patches;
+  };
+
+  void add(const device::Step& step, const Kernel& kernel, const Kernel::Work& work);
+  void apply(const Patched& patched);
+
+  std::vector<device::Step> steps_;  // keeps the kernels
+  CudaStream& stream_;
+  CUgraph graph_ = nullptr;
+  CUgraphNode last_ = nullptr;
+  CUgraphExec executable_ = nullptr;
+  std::vector<Patched> patched_;
+};
+
+}  // namespace ostinato::cuda

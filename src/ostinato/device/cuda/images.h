@@ -1,0 +1,11 @@
+#pragma once
+
+#include <span>
+
+namespace ostinato::cuda {
+
+/// The compiled kernels, one image for each file of kernels/, each with code for several
+/// generations of GPUs. The build writes the function that returns them.
+std::span<const void* const> kernel_images();
+
+}  // namespace ostinato::cuda

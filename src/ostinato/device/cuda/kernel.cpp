@@ -1,0 +1,38 @@
+#include "ostinato/device/cuda/kernel.h"
+
+#include <algorithm>
+#include <map>
+
+#include "ostinato/device/cuda/factories.h"
+
+namespace ostinato::cuda {
+
+namespace {
+
+const KernelTable& table() {
+  static const KernelTable instance = [] {
+    KernelTable made;
+    add_attention(made);
+    add_move(made);
+    add_pointwise(made);
+    add_product(made);
+    add_rows(made);
+    return made;
+  }();
+  return instance;
+}
+
+}  // namespace
+
+Factory find_factory(std::string_view op) {
+  const auto found = table().find(op);
+  return found == table().end() ? nullptr : found->second;
+}
+
+std::vector<std::string_view> operators() {
+  std::vector<std::string_view> names;
+  for (const auto& entry : table()) names.push_back(entry.first);
+  return names;
+}
+
+}  // namespace ostinato::cuda

@@ -1,0 +1,24 @@
+#pragma once
+
+#include "ostinato/device/cuda/kernels/operands.h"
+
+namespace ostinato::cuda {
+
+inline constexpr int kMostHeadDim = 256;
+
+/// softmax(q·kᵀ·scale + mask)·v, with the keys of each query in `splits` parts, each of which
+/// leaves a sum that is not yet divided, its largest score and its divisor in scratch. Operands: q,
+/// k, v, mask or none, position or none, scratch, y.
+struct AttentionParams {
+  int64_t q_strides[4], k_strides[4], v_strides[4], mask_strides[4];
+  int64_t heads, group;  ///< query heads, and how many of them share a head of keys
+  int64_t queries, keys, batch;
+  int64_t head_dim, value_dim;
+  int64_t offset, window;  ///< where there is no position; window below zero: none
+  int64_t splits;
+  float scale;
+  int32_t causal;
+  Type q, k, v, mask, y;
+};
+
+}  // namespace ostinato::cuda

@@ -1,0 +1,133 @@
+#include "ostinato/device/cuda/kernels/move.h"
+#include "ostinato/device/cuda/kernels/walk.cuh"
+
+/// Kernels that look up, place and rotate.
+namespace ostinato::cuda {
+
+namespace {
+
+constexpr int kThreads = 256;
+
+__device__ inline int64_t first_of_thread() {
+  return static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+}
+__device__ inline int64_t threads_of_grid() { return static_cast<int64_t>(gridDim.x) * blockDim.x; }
+
+/// Copies one element without changing a bit of it.
+__device__ inline void copy_element(void* to, int64_t to_at, const void* from, int64_t from_at,
+                                    Type type) {
+  switch (type) {
+    case Type::float32:
+    case Type::int32:
+      static_cast<int32_t*>(to)[to_at] = static_cast<const int32_t*>(from)[from_at];
+      break;
+    case Type::bfloat16:
+    case Type::float16:
+      static_cast<int16_t*>(to)[to_at] = static_cast<const int16_t*>(from)[from_at];
+      break;
+    case Type::int64:
+      static_cast<int64_t*>(to)[to_at] = static_cast<const int64_t*>(from)[from_at];
+      break;
+    case Type::uint8:
+    case Type::boolean:
+      static_cast<uint8_t*>(to)[to_at] = static_cast<const uint8_t*>(from)[from_at];
+      break;
+  }
+}
+
+}  // namespace
+
+OSTINATO_KERNEL(take, kThreads, TakeParams) {
+  for (int64_t i = first_of_thread(); i < params.count; i += threads_of_grid()) {
+    const int64_t inner = i % params.inner_count, rest = i / params.inner_count;
+    const int64_t name = rest % params.names_count, outer = rest / params.names_count;
+    const int64_t position = load<int64_t>(operands.at[1], name, params.names);
+    if (position < 0 || position >= params.size) {
+      *operands.fault = operands.node;
+      continue;
+    }
+    int64_t outer_offset = 0, inner_offset = 0;
+    walk_to<1>(params.outer, outer, &outer_offset);
+    walk_to<1>(params.inner, inner, &inner_offset);
+    copy_element(operands.at[2], i, operands.at[0],
+                 outer_offset + inner_offset + position * params.stride, params.type);
+  }
+}
+
+OSTINATO_KERNEL(cache_update, kThreads, CacheParams) {
+  const int64_t position = *static_cast<const int64_t*>(operands.at[2]);
+  if (position < 0 || position > params.most) {
+    *operands.fault = operands.node;
+    return;
+  }
+  for (int64_t i = first_of_thread(); i < params.count; i += threads_of_grid()) {
+    int64_t offsets[2];
+    walk_to<2>(params.walk, i, offsets);
+    store(operands.at[0], offsets[1] + position * params.position_stride, params.cache,
+          load<float>(operands.at[1], offsets[0], params.value));
+  }
+}
+
+OSTINATO_KERNEL(rotary, kThreads, RotaryParams) {
+  const int64_t count = params.rows * params.length, half = params.rotated / 2;
+  for (int64_t i = first_of_thread(); i < count; i += threads_of_grid()) {
+    const int64_t d = i % params.length;
+    int64_t offsets[3];
+    walk_to<3>(params.walk, i / params.length, offsets);
+    const auto x = [&](int64_t at) {
+      return load<float>(operands.at[0], offsets[0] + at * params.x_stride, params.x);
+    };
+    float y = x(d);
+    if (d < params.rotated) {
+      float turned = 0;
+      if (params.interleaved != 0) {
+        turned = d % 2 == 0 ? -x(d + 1) : x(d - 1);
+      } else {
+        turned = d < half ? -x(d + half) : x(d - half);
+      }
+      y = y * load<float>(operands.at[1], offsets[1] + d * params.cos_stride, params.cos) +
+          turned * load<float>(operands.at[2], offsets[2] + d * params.sin_stride, params.sin);
+    }
+    store(operands.at[3], i, params.y, y);
+  }
+}
+
+OSTINATO_KERNEL(arange_real, kThreads, ArangeParams) {
+  for (int64_t i = first_of_thread(); i < params.count; i += threads_of_grid()) {
+    const double value = params.first + params.step * static_cast<double>(i);
+    store(operands.at[0], i, params.y, static_cast<float>(value));
+  }
+}
+
+OSTINATO_KERNEL(arange_integer, kThreads, ArangeParams) {
+  for (int64_t i = first_of_thread(); i < params.count; i += threads_of_grid()) {
+    const uint64_t value = static_cast<uint64_t>(params.first_integer) +
+                           static_cast<uint64_t>(i) * static_cast<uint64_t>(params.step_integer);
+    store(operands.at[0], i, params.y, static_cast<int64_t>(value));
+  }
+}
+
+OSTINATO_KERNEL(patches, kThreads, PatchesParams) {
+  for (int64_t i = first_of_thread(); i < params.count; i += threads_of_grid()) {
+    int64_t rest = i;
+    const auto next = [&rest](int32_t size) {
+      const int64_t index = rest % size;
+      rest /= size;
+      return index;
+    };
+    const int64_t kx = next(params.kernel_width), ky = next(params.kernel_height);
+    const int64_t c = next(params.channels);
+    const int64_t ox = next(params.out_width), oy = next(params.out_height);
+    const int64_t x = ox * params.stride_x - params.padding_x + kx * params.dilation_x;
+    const int64_t y = oy * params.stride_y - params.padding_y + ky * params.dilation_y;
+    if (x < 0 || y < 0 || x >= params.width || y >= params.height) {
+      store(operands.at[1], i, params.type, 0.0f);
+      continue;
+    }
+    const int64_t from = rest * params.x_strides[0] + c * params.x_strides[1] +
+                         y * params.x_strides[2] + x * params.x_strides[3];
+    copy_element(operands.at[1], i, operands.at[0], from, params.type);
+  }
+}
+
+}  // namespace ostinato::cuda

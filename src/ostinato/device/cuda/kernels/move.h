@@ -1,0 +1,52 @@
+#pragma once
+
+#include "ostinato/device/cuda/kernels/rows.h"
+
+namespace ostinato::cuda {
+
+/// y[o, n, i] = x[o, names[n], i]. Operands: x, names (int64 or int32, side by side), y.
+struct TakeParams {
+  Walk outer, inner;  ///< x
+  int64_t count, outer_count, names_count, inner_count;
+  int64_t stride;  ///< of x along the dim that is named
+  int64_t size;    ///< of that dim
+  Type names, type;
+};
+
+/// Writes a value into a cache from a position on. Operands: cache, value, position (int64).
+struct CacheParams {
+  Walk walk;  ///< value, cache
+  int64_t count;
+  int64_t position_stride;  ///< of the cache
+  int64_t most;             ///< the last position that there is room for it
+  Type value, cache;
+};
+
+/// x·cos + rotate_half(x)·sin. Operands: x, cos, sin, y.
+struct RotaryParams {
+  Walk walk;  ///< x, cos, sin; all dims but the last
+  int64_t rows, length, rotated;
+  int64_t x_stride, cos_stride, sin_stride;  ///< along the last dim
+  int32_t interleaved;
+  Type x, cos, sin, y;
+};
+
+/// first + i·step. Operands: y.
+struct ArangeParams {
+  int64_t count;
+  double first, step;
+  int64_t first_integer, step_integer;
+  Type y;
+};
+
+/// The patches of a picture that a kernel of a convolution sees, a row to each place of the result.
+/// Operands: x (N, C, H, W) of any strides, the patches (N·OH·OW, C·KH·KW).
+struct PatchesParams {
+  int64_t x_strides[4];
+  int64_t count;
+  int32_t channels, height, width, kernel_height, kernel_width, out_height, out_width;
+  int32_t stride_y, stride_x, padding_y, padding_x, dilation_y, dilation_x;
+  Type type;
+};
+
+}  // namespace ostinato::cuda

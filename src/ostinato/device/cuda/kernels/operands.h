@@ -1,0 +1,29 @@
+#pragma once
+
+#include <cstdint>
+
+/// What the host and the kernels agree on. Every kernel takes two arguments: Operands, which change
+/// with where things lie, and a structure of its own that never changes once it is prepared.
+namespace ostinato::cuda {
+
+inline constexpr int kMaxOperands = 8;
+
+/// Addresses on the device, and where to say that an operand holds what it must not: the kernel
+/// stores `node` in `*fault`, reads and writes nothing outside its operands, and goes on.
+struct Operands {
+  void* at[kMaxOperands];
+  const void** fault;
+  const void* node;
+};
+
+/// As DType: the values are the same.
+enum class Type : int32_t { float32, bfloat16, float16, int64, int32, uint8, boolean };
+
+inline constexpr int kMaxDims = 8;
+
+/// Strides in elements, dims from the slowest to the fastest.
+struct Strided {
+  int64_t strides[kMaxDims];
+};
+
+}  // namespace ostinato::cuda

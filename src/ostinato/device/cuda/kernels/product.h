@@ -1,0 +1,24 @@
+#pragma once
+
+#include "ostinato/device/cuda/kernels/rows.h"
+
+namespace ostinato::cuda {
+
+enum class Activation : int32_t { none, relu, gelu, gelu_tanh, silu };
+
+/// y = activation(alpha·a·b + bias) + beta·added, for each matrix of a batch.
+/// Operands: a, b, bias or none, added or none, y.
+struct ProductParams {
+  Walk batch;  ///< a, b, added
+  int64_t y_batch_stride;
+  int64_t rows, columns, depth;
+  int64_t a_row, a_depth, b_depth, b_column;  ///< strides, in elements
+  int64_t y_row, y_column;
+  int64_t bias_row, bias_column;  ///< zero where it is one for all
+  int64_t added_row, added_column;
+  float alpha, beta;
+  Activation activation;
+  Type a, b, bias, added, y;
+};
+
+}  // namespace ostinato::cuda

@@ -1,0 +1,40 @@
+#pragma once
+
+#include "ostinato/device/cuda/kernels/operands.h"
+
+namespace ostinato::cuda {
+
+/// Dims that are walked in row-major order, with strides for up to three tensors.
+struct Walk {
+  int64_t sizes[kMaxDims];
+  int64_t strides[3][kMaxDims];
+  int32_t dims;
+};
+
+/// A row of `length` elements side by side to each block: the first of them where `walk` says.
+/// Operands: x, residual or none, weight or none, bias or none, y, and the sum or the mean and
+/// rstd.
+struct NormParams {
+  Walk walk;  ///< x, residual
+  int64_t length;
+  float eps;
+  Type x, residual, weight, bias, y, moments;
+};
+
+/// Elements along one dim, `stride` apart. Operands: x, y.
+struct SoftmaxParams {
+  Walk walk;  ///< x, y: all other dims
+  int64_t length, x_stride, y_stride;
+  int32_t logarithm;
+  Type x, y;
+};
+
+/// One result to each block, of all elements that `reduced` walks. Operands: x, y.
+struct ReduceParams {
+  Walk kept, reduced;  ///< x
+  int64_t count;       ///< of elements to a result
+  double scale;        ///< that the result is multiplied by
+  Type x, y;
+};
+
+}  // namespace ostinato::cuda

@@ -1,0 +1,342 @@
+#include "ostinato/device/cuda/kernels/move.h"
+
+#include <algorithm>
+
+#include "ostinato/base/dtype.h"
+#include "ostinato/device/cuda/elementwise.h"
+#include "ostinato/device/cuda/factories.h"
+
+/// Copies between parts of tensors, look-ups, and tensors made of nothing.
+namespace ostinato::cuda {
+
+using device::Request;
+using device::TensorDesc;
+
+namespace {
+
+constexpr unsigned kThreads = 256;
+
+using Dims = std::vector<int64_t>;
+
+Use input(size_t index) { return {Use::Of::input, index, 0}; }
+Use output(size_t index, size_t offset = 0) { return {Use::Of::output, index, offset}; }
+
+template <typename Params>
+std::unique_ptr<Kernel> over_elements(Functions& functions, const char* name, int64_t count,
+                                      std::vector<Use> operands, const Params& params) {
+  auto kernel = std::make_unique<Kernel>();
+  if (count == 0) return kernel;
+  Launch launch;
+  launch.function = functions.find(name);
+  launch.threads = kThreads;
+  launch.grid[0] = blocks_for(count, kThreads, functions);
+  launch.operands = std::move(operands);
+  launch.params = bytes_of_params(params);
+  kernel->work.push_back({std::move(launch), nullptr});
+  return kernel;
+}
+
+size_t front_dim(int64_t dim, size_t rank) {
+  return static_cast<size_t>(dim < 0 ? dim + static_cast<int64_t>(rank) : dim);
+}
+
+/// Adds a copy of a part of an operand to a part of the result, each of the same sizes; false when
+/// the dims are too many.
+bool add_copy(Kernel& kernel, Functions& functions, const Request& request, size_t operand,
+              int64_t from, const Dims& from_strides, int64_t to, const Dims& to_strides,
+              const Dims& sizes) {
+  if (std::find(sizes.begin(), sizes.end(), 0) != sizes.end()) return true;
+  const DType from_dtype = request.inputs[operand]->dtype, to_dtype = request.outputs[0].dtype;
+  const TensorDesc source = part(from_dtype, sizes, from_strides);
+  auto launch = elementwise(functions, "copy", from_dtype, {{&source, operand}},
+                            part(to_dtype, sizes, to_strides));
+  if (!launch) return false;
+  launch->operands[0].offset = static_cast<size_t>(from) * size_of(from_dtype);
+  launch->operands[1].offset = static_cast<size_t>(to) * size_of(to_dtype);
+  kernel.work.push_back({std::move(*launch), nullptr});
+  return true;
+}
+
+std::unique_ptr<Kernel> make_cat(const Request& request, Functions& functions) {
+  const TensorDesc& y = request.outputs[0];
+  auto kernel = std::make_unique<Kernel>();
+  const size_t dim = front_dim(request.node->integer("dim"), y.sizes().size());
+  int64_t start = 0;
+  for (size_t i = 0; i < request.inputs.size(); ++i) {
+    const TensorDesc& x = *request.inputs[i];
+    if (x.numel() == 0) continue;
+    if (!add_copy(*kernel, functions, request, i, 0, x.strides(), start * y.strides()[dim],
+                  y.strides(), x.sizes())) {
+      return nullptr;
+    }
+    start += x.sizes()[dim];
+  }
+  return kernel;
+}
+
+std::unique_ptr<Kernel> make_stack(const Request& request, Functions& functions) {
+  const TensorDesc& y = request.outputs[0];
+  auto kernel = std::make_unique<Kernel>();
+  const size_t dim = front_dim(request.node->integer("dim"), y.sizes().size());
+  Dims strides = y.strides();
+  strides.erase(strides.begin() + static_cast<std::ptrdiff_t>(dim));
+  for (size_t i = 0; i < request.inputs.size(); ++i) {
+    const TensorDesc& x = *request.inputs[i];
+    if (!add_copy(*kernel, functions, request, i, 0, x.strides(),
+                  static_cast<int64_t>(i) * y.strides()[dim], strides, x.sizes())) {
+      return nullptr;
+    }
+  }
+  return kernel;
+}
+
+/// A view that strides cannot express: its elements in the order that they have in the operand.
+std::unique_ptr<Kernel> make_view(const Request& request, Functions& functions) {
+  const TensorDesc& x = *request.inputs[0];
+  auto kernel = std::make_unique<Kernel>();
+  const bool made = add_copy(*kernel, functions, request, 0, 0, x.strides(), 0,
+                             ir::Layout::contiguous(x.sizes()).strides, x.sizes());
+  return made ? std::move(kernel) : nullptr;
+}
+
+std::unique_ptr<Kernel> make_repeat(const Request& request, Functions& functions) {
+  const TensorDesc &x = *request.inputs[0], &y = request.outputs[0];
+  const Dims repeats = request.node->integers("repeats");
+  const size_t added = repeats.size() - x.sizes().size();
+  Dims sizes, from, to;
+  for (size_t i = 0; i < repeats.size(); ++i) {
+    const int64_t size = i < added ? 1 : x.sizes()[i - added];
+    sizes.insert(sizes.end(), {repeats[i], size});
+    from.insert(from.end(), {0, i < added ? 0 : x.strides()[i - added]});
+    to.insert(to.end(), {size * y.strides()[i], y.strides()[i]});
+  }
+  auto kernel = std::make_unique<Kernel>();
+  const bool made = add_copy(*kernel, functions, request, 0, 0, from, 0, to, sizes);
+  return made ? std::move(kernel) : nullptr;
+}
+
+std::unique_ptr<Kernel> make_flip(const Request& request, Functions& functions) {
+  const TensorDesc &x = *request.inputs[0], &y = request.outputs[0];
+  Dims strides = x.strides();
+  int64_t from = 0;
+  for (const int64_t dim : request.node->integers("dims")) {
+    if (x.sizes().empty() || y.numel() == 0) break;
+    const size_t i = front_dim(dim, x.sizes().size());
+    from += (x.sizes()[i] - 1) * x.strides()[i];
+    strides[i] = -x.strides()[i];
+  }
+  auto kernel = std::make_unique<Kernel>();
+  // An operand's offset is not negative: what is flipped ends where it began.
+  if (from < 0) return nullptr;
+  const bool made =
+      add_copy(*kernel, functions, request, 0, from, strides, 0, y.strides(), y.sizes());
+  return made ? std::move(kernel) : nullptr;
+}
+
+/// Names that are read side by side.
+bool are_names(const TensorDesc& names) {
+  return names.layout.is_contiguous() &&
+         (names.dtype == DType::int64 || names.dtype == DType::int32);
+}
+
+std::unique_ptr<Kernel> take(const Request& request, Functions& functions, size_t dim) {
+  const TensorDesc &x = *request.inputs[0], &names = *request.inputs[1];
+  if (!are_names(names)) return nullptr;
+  TakeParams params{};
+  const auto at = static_cast<std::ptrdiff_t>(dim);
+  const Dims outer(x.sizes().begin(), x.sizes().begin() + at);
+  const Dims inner(x.sizes().begin() + at + 1, x.sizes().end());
+  const auto outer_walk = walk_of(outer, {Dims(x.strides().begin(), x.strides().begin() + at)});
+  const auto inner_walk = walk_of(inner, {Dims(x.strides().begin() + at + 1, x.strides().end())});
+  if (!outer_walk || !inner_walk) return nullptr;
+  params.outer = *outer_walk;
+  params.inner = *inner_walk;
+  const auto product = [](const Dims& sizes) {
+    int64_t count = 1;
+    for (const int64_t size : sizes) count *= size;
+    return count;
+  };
+  params.outer_count = product(outer);
+  params.inner_count = product(inner);
+  params.names_count = names.numel();
+  params.count = params.outer_count * params.inner_count * params.names_count;
+  params.stride = x.strides()[dim];
+  params.size = x.sizes()[dim];
+  params.names = type_of(names.dtype);
+  params.type = type_of(x.dtype);
+  return over_elements(functions, "take", params.count, {input(0), input(1), output(0)}, params);
+}
+
+std::unique_ptr<Kernel> make_embedding(const Request& request, Functions& functions) {
+  return take(request, functions, 0);
+}
+
+std::unique_ptr<Kernel> make_index_select(const Request& request, Functions& functions) {
+  const size_t rank = request.inputs[0]->sizes().size();
+  if (rank == 0) return nullptr;
+  return take(request, functions, front_dim(request.node->integer("dim"), rank));
+}
+
+std::unique_ptr<Kernel> make_cache_update(const Request& request, Functions& functions) {
+  const TensorDesc &cache = *request.inputs[0], &value = *request.inputs[1];
+  if (request.inputs[2]->dtype != DType::int64 || cache.dtype != value.dtype ||
+      !is_floating(cache.dtype)) {
+    return nullptr;
+  }
+  CacheParams params{};
+  const auto walk = walk_of(value.sizes(), {value.strides(), cache.strides()});
+  if (!walk) return nullptr;
+  params.walk = *walk;
+  params.count = value.numel();
+  params.position_stride = cache.strides()[2];
+  params.most = cache.sizes()[2] - value.sizes()[2];
+  params.value = params.cache = type_of(cache.dtype);
+  return over_elements(functions, "cache_update", params.count, {input(0), input(1), input(2)},
+                       params);
+}
+
+std::unique_ptr<Kernel> make_rotary(const Request& request, Functions& functions) {
+  const TensorDesc &x = *request.inputs[0], &cos = *request.inputs[1], &sin = *request.inputs[2];
+  const TensorDesc& y = request.outputs[0];
+  RotaryParams params{};
+  params.length = x.sizes().back();
+  params.rotated = cos.sizes().back();
+  if (params.rotated % 2 != 0 || params.rotated > params.length ||
+      sin.sizes().back() != params.rotated) {
+    return nullptr;
+  }
+  const auto before_last = [](Dims values) {
+    values.pop_back();
+    return values;
+  };
+  const Dims rows = before_last(x.sizes());
+  const auto strides_of = [&](const TensorDesc& tensor) {
+    return broadcast_strides(
+        part(tensor.dtype, before_last(tensor.sizes()), before_last(tensor.strides())), rows);
+  };
+  const auto walk = walk_of(rows, {strides_of(x), strides_of(cos), strides_of(sin)});
+  if (!walk) return nullptr;
+  params.walk = *walk;
+  params.rows = params.length == 0 ? 0 : x.numel() / params.length;
+  params.x_stride = x.strides().back();
+  params.cos_stride = cos.strides().back();
+  params.sin_stride = sin.strides().back();
+  params.interleaved = request.node->flag("interleaved") ? 1 : 0;
+  params.x = type_of(x.dtype);
+  params.cos = type_of(cos.dtype);
+  params.sin = type_of(sin.dtype);
+  params.y = type_of(y.dtype);
+  return over_elements(functions, "rotary", x.numel(), {input(0), input(1), input(2), output(0)},
+                       params);
+}
+
+double real_of(const ir::Attribute& scalar) {
+  if (const bool* boolean = std::get_if<bool>(&scalar)) return *boolean ? 1 : 0;
+  if (const auto* integer = std::get_if<ir::Dim>(&scalar)) {
+    return static_cast<double>(integer->value());
+  }
+  return std::get<double>(scalar);
+}
+
+int64_t integer_of(const ir::Attribute& scalar) {
+  if (const auto* integer = std::get_if<ir::Dim>(&scalar)) return integer->value();
+  return to_integer<int64_t>(real_of(scalar));
+}
+
+std::unique_ptr<Kernel> make_arange(const Request& request, Functions& functions) {
+  const TensorDesc& y = request.outputs[0];
+  ir::Attribute first = ir::Dim(0), step = ir::Dim(1);
+  for (size_t i = 0; i < request.node->attributes.size(); ++i) {
+    if (request.node->op->attributes[i].name == "start") first = request.node->attributes[i];
+    if (request.node->op->attributes[i].name == "step") step = request.node->attributes[i];
+  }
+  ArangeParams params{};
+  params.count = y.numel();
+  params.y = type_of(y.dtype);
+  const bool real = is_floating(y.dtype);
+  params.first = real_of(first);
+  params.step = real_of(step);
+  if (!real) {
+    params.first_integer = integer_of(first);
+    params.step_integer = integer_of(step);
+  }
+  return over_elements(functions, real ? "arange_real" : "arange_integer", params.count,
+                       {output(0)}, params);
+}
+
+/// Every element one number.
+std::unique_ptr<Kernel> fill(const Request& request, Functions& functions,
+                             const ir::Attribute& value) {
+  const TensorDesc& y = request.outputs[0];
+  auto kernel = std::make_unique<Kernel>();
+  if (y.numel() == 0) return kernel;
+  const bool real = is_floating(y.dtype) || y.dtype == DType::boolean;
+  Source source;
+  source.real = real_of(value);
+  if (!real) source.integer = integer_of(value);
+  auto launch = elementwise(functions, "copy", real ? DType::float32 : DType::int64, {source}, y);
+  if (!launch) return nullptr;
+  kernel->work.push_back({std::move(*launch), nullptr});
+  return kernel;
+}
+
+std::unique_ptr<Kernel> make_zeros(const Request& request, Functions& functions) {
+  return fill(request, functions, ir::Dim(0));
+}
+std::unique_ptr<Kernel> make_ones(const Request& request, Functions& functions) {
+  return fill(request, functions, ir::Dim(1));
+}
+std::unique_ptr<Kernel> make_full(const Request& request, Functions& functions) {
+  return fill(request, functions, request.node->attribute("fill_value"));
+}
+std::unique_ptr<Kernel> make_scalar(const Request& request, Functions& functions) {
+  return fill(request, functions, request.node->attribute("s"));
+}
+
+std::unique_ptr<Kernel> make_pad(const Request& request, Functions& functions) {
+  const TensorDesc &x = *request.inputs[0], &y = request.outputs[0];
+  auto kernel = fill(request, functions, request.node->attribute("value"));
+  if (kernel == nullptr) return nullptr;
+  const Dims pad = request.node->integers("pad");
+  Dims sizes = x.sizes();
+  int64_t from = 0, to = 0;
+  for (size_t i = 0; i < pad.size() / 2; ++i) {
+    const size_t dim = x.sizes().size() - 1 - i;
+    const int64_t before = pad[2 * i], after = pad[2 * i + 1];
+    to += std::max<int64_t>(before, 0) * y.strides()[dim];
+    from += std::max<int64_t>(-before, 0) * x.strides()[dim];
+    sizes[dim] += std::min<int64_t>(before, 0) + std::min<int64_t>(after, 0);
+    if (sizes[dim] <= 0) return kernel;  // all of it is cropped
+  }
+  if (from < 0) return nullptr;
+  const bool made =
+      add_copy(*kernel, functions, request, 0, from, x.strides(), to, y.strides(), sizes);
+  return made ? std::move(kernel) : nullptr;
+}
+
+}  // namespace
+
+void add_move(KernelTable& table) {
+  table["aten.cat"] = make_cat;
+  table["aten.stack"] = make_stack;
+  table["aten.view"] = table["aten._unsafe_view"] = table["aten.reshape"] = make_view;
+  table["aten.repeat"] = make_repeat;
+  table["aten.flip"] = make_flip;
+  table["aten.constant_pad_nd"] = make_pad;
+  table["aten.embedding"] = make_embedding;
+  table["aten.index_select"] = make_index_select;
+  table["cache_update"] = make_cache_update;
+  table["rotary"] = make_rotary;
+  for (const std::string_view op : {"aten.arange", "aten.arange.start", "aten.arange.start_step"}) {
+    table[op] = make_arange;
+  }
+  for (const std::string_view op : {"aten.zeros", "aten.zeros_like", "aten.empty.memory_format",
+                                    "aten.empty_like", "aten.empty_permuted"}) {
+    table[op] = make_zeros;
+  }
+  table["aten.ones"] = table["aten.ones_like"] = make_ones;
+  table["aten.full"] = table["aten.full_like"] = make_full;
+  table["aten.scalar_tensor"] = make_scalar;
+}
+
+}  // namespace ostinato::cuda

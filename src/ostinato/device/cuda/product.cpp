@@ -1,0 +1,274 @@
+#include "ostinato/device/cuda/product.h"
+
+#include "ostinato/base/error.h"
+#include "ostinato/device/cuda/elementwise.h"
+#include "ostinato/device/cuda/factories.h"
+#include "ostinato/device/cuda/kernels/move.h"
+
+/// Matrix products, and convolutions as products.
+namespace ostinato::cuda {
+
+using device::Request;
+using device::TensorDesc;
+
+namespace {
+
+using Dims = std::vector<int64_t>;
+
+Use input(size_t index) { return {Use::Of::input, index, 0}; }
+Use output() { return {Use::Of::output, 0, 0}; }
+Use none() { return {Use::Of::none, 0, 0}; }
+
+Activation activation_of(const ir::Node& node) {
+  const std::string& name = node.string("activation");
+  if (name == "relu") return Activation::relu;
+  if (name == "gelu") return Activation::gelu;
+  if (name == "gelu_tanh") return Activation::gelu_tanh;
+  return name == "silu" ? Activation::silu : Activation::none;
+}
+
+/// A product of few rows whose weights lie as the reading kernel wants them: each column's depth
+/// side by side, and a whole number of 16 bytes long.
+bool has_few_rows(const Product& product, const TensorDesc& a, const TensorDesc& b) {
+  const ProductParams& p = product.params;
+  constexpr int64_t kMostRows = 4;
+  const int64_t pack = 16 / static_cast<int64_t>(size_of(b.dtype));
+  return product.matrices == 1 && p.rows <= kMostRows && a.dtype == b.dtype && p.a_depth == 1 &&
+         p.b_depth == 1 && p.depth % pack == 0 && p.a_row % pack == 0 && p.b_column % pack == 0;
+}
+
+/// By the kernel for few rows, by cuBLASLt, or by the kernel for all that neither takes.
+std::unique_ptr<Kernel> launch_product(Functions& functions, const Product& product,
+                                       const TensorDesc& a, const TensorDesc& b,
+                                       size_t scratch_used = 0) {
+  constexpr unsigned kThreads = 256, kTile = 64, kColumns = 8;
+  const ProductParams& params = product.params;
+  auto kernel = std::make_unique<Kernel>();
+  kernel->scratch = scratch_used;
+  if (params.rows * params.columns * product.matrices == 0) return kernel;
+  if (!has_few_rows(product, a, b)) {
+    if (auto library = blas_product(functions, product, scratch_used)) {
+      return std::make_unique<Kernel>(std::move(*library));
+    }
+  }
+  const auto blocks = [](int64_t size, unsigned each) {
+    return static_cast<unsigned>((size + each - 1) / each);
+  };
+  Launch launch;
+  launch.threads = kThreads;
+  if (has_few_rows(product, a, b)) {
+    launch.function = functions.find(fmt::format("few_rows_{}", name_of(b.dtype)));
+    launch.grid[0] = blocks(params.columns, kColumns);
+  } else {
+    constexpr int64_t kMostBlocks = 65535;  // along the two slower dims of a grid
+    if (blocks(params.rows, kTile) > kMostBlocks || product.matrices > kMostBlocks) return nullptr;
+    launch.function = functions.find("product");
+    launch.grid[0] = blocks(params.columns, kTile);
+    launch.grid[1] = blocks(params.rows, kTile);
+    launch.grid[2] = static_cast<unsigned>(product.matrices);
+  }
+  launch.operands = product.operands;
+  launch.params = bytes_of_params(params);
+  kernel->work.push_back({std::move(launch), nullptr});
+  return kernel;
+}
+
+/// The dims before the last two, and their strides where the operand is broadcast to `batch`.
+Dims batch_of(const Dims& sizes) {
+  return sizes.size() < 2 ? Dims() : Dims(sizes.begin(), sizes.end() - 2);
+}
+
+Dims batch_strides(const TensorDesc& tensor, const Dims& batch) {
+  if (tensor.sizes().size() < 2) return Dims(batch.size(), 0);
+  return broadcast_strides(part(tensor.dtype, batch_of(tensor.sizes()), batch_of(tensor.strides())),
+                           batch);
+}
+
+struct Plane {
+  int64_t rows = 1, columns = 1, row_stride = 0, column_stride = 0;
+};
+
+/// The last two dims. Of a vector: one row, or one column.
+Plane plane_of(const TensorDesc& tensor, bool vector_is_column = false) {
+  const Dims &sizes = tensor.sizes(), &strides = tensor.strides();
+  const size_t rank = sizes.size();
+  if (rank == 1 && vector_is_column) return {sizes[0], 1, strides[0], 0};
+  if (rank == 1) return {1, sizes[0], 0, strides[0]};
+  return {sizes[rank - 2], sizes[rank - 1], strides[rank - 2], strides[rank - 1]};
+}
+
+/// All but the operands that are optional.
+std::optional<Product> product_of(const TensorDesc& a, size_t a_index, const TensorDesc& b,
+                                  size_t b_index, const TensorDesc& y, bool b_is_transposed) {
+  if (!is_floating(a.dtype) || !is_floating(b.dtype)) return std::nullopt;
+  Product product;
+  ProductParams& params = product.params;
+  const Plane left = plane_of(a);
+  Plane right = plane_of(b, true);
+  if (b_is_transposed) {
+    std::swap(right.rows, right.columns);
+    std::swap(right.row_stride, right.column_stride);
+  }
+  params.rows = left.rows;
+  params.depth = left.columns;
+  params.columns = right.columns;
+  params.a_row = left.row_stride;
+  params.a_depth = left.column_stride;
+  params.b_depth = right.row_stride;
+  params.b_column = right.column_stride;
+  params.y_row = params.columns;
+  params.y_column = 1;
+  params.y_batch_stride = params.rows * params.columns;
+  Dims batch = batch_of(a.sizes());
+  const Dims other = batch_of(b.sizes());
+  if (other.size() > batch.size()) batch.insert(batch.begin(), other.size() - batch.size(), 1);
+  for (size_t i = 0; i < other.size(); ++i) {
+    int64_t& size = batch[batch.size() - other.size() + i];
+    if (size == 1) size = other[i];
+  }
+  for (const int64_t size : batch) product.matrices *= size;
+  const auto walk =
+      walk_of(batch, {batch_strides(a, batch), batch_strides(b, batch), Dims(batch.size(), 0)});
+  if (!walk) return std::nullopt;
+  params.batch = *walk;
+  params.alpha = params.beta = 1;
+  params.a = type_of(a.dtype);
+  params.b = type_of(b.dtype);
+  params.y = type_of(y.dtype);
+  product.operands = {input(a_index), input(b_index), none(), none(), output()};
+  return product;
+}
+
+std::unique_ptr<Kernel> make_matmul(const Request& request, Functions& functions) {
+  const TensorDesc &a = *request.inputs[0], &b = *request.inputs[1];
+  const auto product = product_of(a, 0, b, 1, request.outputs[0], false);
+  return product ? launch_product(functions, *product, a, b) : nullptr;
+}
+
+/// beta·self + alpha·(a·b)
+std::unique_ptr<Kernel> make_add_product(const Request& request, Functions& functions) {
+  const TensorDesc &self = *request.inputs[0], &a = *request.inputs[1], &b = *request.inputs[2];
+  const TensorDesc& y = request.outputs[0];
+  auto product = product_of(a, 1, b, 2, y, false);
+  if (!product || !is_floating(self.dtype)) return nullptr;
+  ProductParams& params = product->params;
+  params.alpha = static_cast<float>(request.node->real("alpha"));
+  params.beta = static_cast<float>(request.node->real("beta"));
+  params.added = type_of(self.dtype);
+  const Dims strides = broadcast_strides(self, y.sizes());
+  params.added_row = strides[strides.size() - 2];
+  params.added_column = strides.back();
+  const Dims batch = batch_of(y.sizes());
+  const auto walk =
+      walk_of(batch, {batch_strides(a, batch), batch_strides(b, batch), batch_of(strides)});
+  if (!walk) return nullptr;
+  params.batch = *walk;
+  if (params.beta != 0) product->operands[3] = input(0);  // else not even its NaNs count
+  return launch_product(functions, *product, a, b);
+}
+
+/// x · weightᵀ + bias, and for the fused operator its activation and residual. The rows of x are
+/// one matrix where strides allow it.
+std::unique_ptr<Kernel> make_linear(const Request& request, Functions& functions) {
+  const TensorDesc &x = *request.inputs[0], &weight = *request.inputs[1], &y = request.outputs[0];
+  const bool fused = request.node->op->name == "linear";
+  if (x.sizes().empty() || weight.sizes().size() != 2) return nullptr;
+  const Dims rows(x.sizes().begin(), x.sizes().end() - 1);
+  const Dims row_strides(x.strides().begin(), x.strides().end() - 1);
+  const auto walk = walk_of(rows, {row_strides});
+  if (!walk || walk->dims != 1) return nullptr;
+  const TensorDesc flat =
+      part(x.dtype, {walk->sizes[0], x.sizes().back()}, {walk->strides[0][0], x.strides().back()});
+  auto product = product_of(flat, 0, weight, 1, y, true);
+  if (!product) return nullptr;
+  ProductParams& params = product->params;
+  if (request.inputs.size() > 2 && request.inputs[2]) {
+    if (!is_floating(request.inputs[2]->dtype)) return nullptr;
+    product->operands[2] = input(2);
+    params.bias = type_of(request.inputs[2]->dtype);
+    params.bias_column = request.inputs[2]->strides()[0];
+  }
+  if (fused && request.inputs[3]) {
+    const TensorDesc& residual = *request.inputs[3];
+    if (!is_floating(residual.dtype) || !residual.layout.is_contiguous() ||
+        residual.sizes() != y.sizes()) {
+      return nullptr;
+    }
+    product->operands[3] = input(3);
+    params.added = type_of(residual.dtype);
+    params.added_row = params.y_row;
+    params.added_column = 1;
+  }
+  if (fused) params.activation = activation_of(*request.node);
+  return launch_product(functions, *product, flat, weight);
+}
+
+/// Patches of the picture as rows, times the kernels: y(n, c, place) = weight(c, ·) · patch(place).
+std::unique_ptr<Kernel> make_convolution(const Request& request, Functions& functions) {
+  const TensorDesc &x = *request.inputs[0], &weight = *request.inputs[1], &y = request.outputs[0];
+  const ir::Node& node = *request.node;
+  if (x.sizes().size() != 4 || node.flag("transposed") || node.integer("groups") != 1 ||
+      !is_floating(x.dtype) || !weight.layout.is_contiguous()) {
+    return nullptr;
+  }
+  const Dims stride = node.integers("stride"), padding = node.integers("padding");
+  const Dims dilation = node.integers("dilation");
+  const auto small = [](int64_t value) { return static_cast<int32_t>(value); };
+  PatchesParams patches{};
+  std::copy(x.strides().begin(), x.strides().end(), patches.x_strides);
+  patches.channels = small(x.sizes()[1]);
+  patches.height = small(x.sizes()[2]);
+  patches.width = small(x.sizes()[3]);
+  patches.kernel_height = small(weight.sizes()[2]);
+  patches.kernel_width = small(weight.sizes()[3]);
+  patches.out_height = small(y.sizes()[2]);
+  patches.out_width = small(y.sizes()[3]);
+  patches.stride_y = small(stride[0]);
+  patches.stride_x = small(stride.back());
+  patches.padding_y = small(padding[0]);
+  patches.padding_x = small(padding.back());
+  patches.dilation_y = small(dilation[0]);
+  patches.dilation_x = small(dilation.back());
+  patches.type = type_of(x.dtype);
+  const int64_t places = y.sizes()[2] * y.sizes()[3], pictures = y.sizes()[0];
+  const int64_t depth = weight.numel() / weight.sizes()[0];
+  patches.count = pictures * places * depth;
+  if (patches.count == 0 || y.numel() == 0) return nullptr;
+  Launch gather;
+  gather.function = functions.find("patches");
+  gather.threads = 256;
+  gather.grid[0] = blocks_for(patches.count, gather.threads, functions);
+  gather.operands = {input(0), {Use::Of::scratch, 0, 0}};
+  gather.params = bytes_of_params(patches);
+  // A matrix to each picture; the kernels are rows, so that y's places lie side by side.
+  const TensorDesc left = part(weight.dtype, {1, weight.sizes()[0], depth}, {0, depth, 1});
+  const TensorDesc right = part(x.dtype, {pictures, depth, places}, {places * depth, 1, depth});
+  auto product = product_of(left, 1, right, 0, y, false);
+  if (!product) return nullptr;
+  product->operands[1] = {Use::Of::scratch, 0, 0};
+  if (request.inputs[2]) {
+    product->operands[2] = input(2);
+    product->params.bias = type_of(request.inputs[2]->dtype);
+    product->params.bias_row = request.inputs[2]->strides()[0];
+  }
+  const size_t patch_bytes = static_cast<size_t>(patches.count) * size_of(x.dtype);
+  constexpr size_t kAlignment = 256;
+  auto kernel = launch_product(functions, *product, left, right,
+                               (patch_bytes + kAlignment - 1) / kAlignment * kAlignment);
+  if (kernel == nullptr) return nullptr;
+  kernel->work.insert(kernel->work.begin(), {std::move(gather), nullptr});
+  return kernel;
+}
+
+}  // namespace
+
+void add_product(KernelTable& table) {
+  for (const std::string_view op : {"aten.mm", "aten.bmm", "aten.matmul", "aten.dot", "aten.mv"}) {
+    table[op] = make_matmul;
+  }
+  table["aten.addmm"] = table["aten.baddbmm"] = make_add_product;
+  table["aten.linear"] = table["linear"] = make_linear;
+  table["aten.convolution"] = make_convolution;
+}
+
+}  // namespace ostinato::cuda

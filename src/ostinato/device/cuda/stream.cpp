@@ -1,0 +1,58 @@
+#include "ostinato/device/cuda/stream.h"
+
+#include "ostinato/base/error.h"
+
+namespace ostinato::cuda {
+
+CudaStream::CudaStream(CUcontext context) : context_(context) {
+  OSTINATO_CUDA(cuCtxSetCurrent, context_);
+  OSTINATO_CUDA(cuStreamCreate, &stream_, CU_STREAM_NON_BLOCKING);
+  void* fault = nullptr;
+  OSTINATO_CUDA(cuMemHostAlloc, &fault, sizeof(void*), CU_MEMHOSTALLOC_PORTABLE);
+  fault_ = static_cast<const void**>(fault);
+  *fault_ = nullptr;
+}
+
+CudaStream::~CudaStream() {
+  const Driver& cuda = driver();
+  cuda.cuCtxSetCurrent(context_);
+  cuda.cuStreamSynchronize(stream_);
+  for (CUgraphExec spare : spares_) cuda.cuGraphExecDestroy(spare);
+  cuda.cuStreamDestroy(stream_);
+  cuda.cuMemFreeHost(fault_);
+}
+
+void CudaStream::synchronise() {
+  OSTINATO_CUDA(cuStreamSynchronize, stream_);
+  const auto* node = static_cast<const ir::Node*>(*fault_);
+  if (node == nullptr) return;
+  *fault_ = nullptr;
+  fail(ErrorCode::invalid_argument, fmt::format("run/{}", node->op->name),
+       "Check the token ids, positions, index tensors and divisors that were given.",
+       "an operand holds an index out of range, a zero divisor or a range without bounds{}",
+       node->source.empty() ? "" : fmt::format(" (at {})", node->source));
+}
+
+CUgraphExec CudaStream::executable(CUgraph graph) {
+  while (!spares_.empty()) {
+    CUgraphExec spare = spares_.back();
+    spares_.pop_back();
+    CUgraphExecUpdateResultInfo info{};
+    if (driver().cuGraphExecUpdate(spare, graph, &info) == CUDA_SUCCESS) return spare;
+    OSTINATO_CUDA(cuGraphExecDestroy, spare);
+  }
+  CUgraphExec result = nullptr;
+  OSTINATO_CUDA(cuGraphInstantiate, &result, graph, 0);
+  return result;
+}
+
+void CudaStream::keep_spare(CUgraphExec executable) {
+  constexpr size_t kSpares = 2;
+  if (spares_.size() < kSpares) {
+    spares_.push_back(executable);
+  } else {
+    driver().cuGraphExecDestroy(executable);
+  }
+}
+
+}  // namespace ostinato::cuda

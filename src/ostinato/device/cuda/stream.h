@@ -1,0 +1,39 @@
+#pragma once
+
+#include <vector>
+
+#include "ostinato/device/cuda/driver.h"
+#include "ostinato/device/device.h"
+
+namespace ostinato::cuda {
+
+/// A stream of the driver, a word of host memory where its kernels say that an operand is bad, and
+/// executable graphs that captures left behind for the next ones to update.
+class CudaStream final : public device::Stream {
+ public:
+  explicit CudaStream(CUcontext context);
+  ~CudaStream() override;
+  CudaStream(const CudaStream&) = delete;
+  CudaStream& operator=(const CudaStream&) = delete;
+
+  CUstream get() const { return stream_; }
+  CUcontext context() const { return context_; }
+  const void** fault() const { return fault_; }
+
+  /// Waits for all that was queued; throws `invalid_argument` naming the operator that met a bad
+  /// element.
+  void synchronise();
+
+  /// An executable graph made of `graph`: a spare one updated where the topology is the same,
+  /// otherwise a new one.
+  CUgraphExec executable(CUgraph graph);
+  void keep_spare(CUgraphExec executable);
+
+ private:
+  CUcontext context_;
+  CUstream stream_ = nullptr;
+  const void** fault_ = nullptr;  // page-locked, and written by the device only when all is lost
+  std::vector<CUgraphExec> spares_;
+};
+
+}  // namespace ostinato::cuda

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <functional>
+
+#include "ostinato/device/cuda/driver.h"
+
+/// A driver for machines without one, in place of NVIDIA's: its kernels are the device's own, run
+/// on the host by the emulator, in memory that the host can touch only while they run. Work waits
+/// until its stream is synchronised. It keeps account of what the device asks of it.
+namespace ostinato::cuda {
+
+struct FakeMachine {
+  int gpus = 1;
+  int capability = 90;
+  size_t memory_bytes = size_t{256} << 20;
+};
+
+/// What has been called, counted since `use_fake_driver`.
+struct FakeCounts {
+  size_t graph_launches = 0, kernel_launches = 0, instantiations = 0, updates = 0, patches = 0;
+};
+
+/// From now on, for good. Called again it counts from zero, on the machine as it now is.
+void use_fake_driver(const FakeMachine& machine = {});
+
+FakeCounts& fake_counts();
+
+/// Queues work on a stream, or into the graph that it records, as a library of kernels does.
+void queue_on(CUstream stream, std::function<void()> work);
+
+}  // namespace ostinato::cuda
