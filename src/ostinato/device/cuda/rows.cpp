@@ -70,6 +70,7 @@ std::unique_ptr<Kernel> norm(const Request& request, Functions& functions, const
   if (!walk) return nullptr;
   params.walk = *walk;
   params.length = length;
+  params.inverse_length = 1 / static_cast<float>(length);
   params.eps = static_cast<float>(request.node->real("eps"));
   params.x = type(operands[0]);
   params.residual = type(operands[1]);

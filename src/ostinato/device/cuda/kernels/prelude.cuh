@@ -61,7 +61,7 @@ __device__ inline float rounded(float x, Type type) {
 
 /// One element of any type; T is float or int64_t.
 template <typename T>
-__device__ inline T load(const void* data, int64_t at, Type type) {
+__device__ __forceinline__ T load(const void* data, int64_t at, Type type) {
   switch (type) {
     case Type::float32: return static_cast<T>(static_cast<const float*>(data)[at]);
     case Type::bfloat16: return static_cast<T>(to_float(static_cast<const bf16*>(data)[at]));
@@ -76,7 +76,7 @@ __device__ inline T load(const void* data, int64_t at, Type type) {
 
 /// Rounds to the type; integers truncate and wrap.
 template <typename T>
-__device__ inline void store(void* data, int64_t at, Type type, T value) {
+__device__ __forceinline__ void store(void* data, int64_t at, Type type, T value) {
   switch (type) {
     case Type::float32: static_cast<float*>(data)[at] = static_cast<float>(value); break;
     case Type::bfloat16:
@@ -105,7 +105,7 @@ struct alignas(sizeof(U) * kAtOnce > 16 ? 16 : sizeof(U) * kAtOnce) Four {
 };
 
 template <typename T, typename U>
-__device__ inline void load_four_of(const void* data, int64_t at, T* values) {
+__device__ __forceinline__ void load_four_of(const void* data, int64_t at, T* values) {
   const Four<U> four = *reinterpret_cast<const Four<U>*>(static_cast<const U*>(data) + at);
   OSTINATO_UNROLL
   for (int i = 0; i < kAtOnce; ++i) {
@@ -118,7 +118,7 @@ __device__ inline void load_four_of(const void* data, int64_t at, T* values) {
 }
 
 template <typename T>
-__device__ inline void load_four(const void* data, int64_t at, Type type, T* values) {
+__device__ __forceinline__ void load_four(const void* data, int64_t at, Type type, T* values) {
   switch (type) {
     case Type::float32: return load_four_of<T, float>(data, at, values);
     case Type::bfloat16: return load_four_of<T, bf16>(data, at, values);
@@ -131,7 +131,7 @@ __device__ inline void load_four(const void* data, int64_t at, Type type, T* val
 }
 
 template <typename U, typename T>
-__device__ inline void store_four_of(void* data, int64_t at, Type type, const T* values) {
+__device__ __forceinline__ void store_four_of(void* data, int64_t at, Type type, const T* values) {
   Four<U> four;
   OSTINATO_UNROLL
   for (int i = 0; i < kAtOnce; ++i) store(four.values, i, type, values[i]);
@@ -139,7 +139,7 @@ __device__ inline void store_four_of(void* data, int64_t at, Type type, const T*
 }
 
 template <typename T>
-__device__ inline void store_four(void* data, int64_t at, Type type, const T* values) {
+__device__ __forceinline__ void store_four(void* data, int64_t at, Type type, const T* values) {
   switch (type) {
     case Type::float32: return store_four_of<float>(data, at, type, values);
     case Type::bfloat16: return store_four_of<bf16>(data, at, type, values);

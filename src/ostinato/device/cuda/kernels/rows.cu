@@ -18,40 +18,35 @@ __device__ inline void* moved(void* data, int64_t elements, Type type) {
   return const_cast<void*>(moved(static_cast<const void*>(data), elements, type));
 }
 
-/// Calls `f(i, values)` for this thread's elements of a row, four at a time where they lie so.
-template <typename F>
-__device__ void for_each(const void* row, Type type, int64_t length, bool fours, F&& f) {
-  const int64_t step = fours ? kAtOnce : 1;
-  for (int64_t i = threadIdx.x * step; i < length; i += blockDim.x * step) {
-    float values[kAtOnce] = {};
-    if (fours) {
-      load_four(row, i, type, values);
-    } else {
-      values[0] = load<float>(row, i, type);
-    }
-    f(i, values);
-  }
-}
-
 /// The row as sums of x and the residual, each rounded to x's type; or x as it is.
 struct Row {
   const void *x, *residual;
   Type x_type, residual_type;
   int64_t length;
-  bool fours;
+  bool fours;  // whether its elements can be read four at a time
 
+  /// Calls `f(i, value)` for this thread's elements.
   template <typename F>
-  __device__ void each(F&& f) const {
-    for_each(x, x_type, length, fours, [&](int64_t i, float* values) {
-      if (residual != nullptr) {
-        for (int j = 0; j < (fours ? kAtOnce : 1); ++j) {
-          values[j] = rounded(values[j] + load<float>(residual, i + j, residual_type), x_type);
-        }
+  __device__ __forceinline__ void each(F&& f) const {
+    const int64_t step = fours ? kAtOnce : 1;
+    for (int64_t i = threadIdx.x * step; i < length; i += blockDim.x * step) {
+      float values[kAtOnce] = {};
+      if (fours) {
+        load_four(x, i, x_type, values);
+      } else {
+        values[0] = load<float>(x, i, x_type);
       }
-      f(i, values);
-    });
+      OSTINATO_UNROLL
+      for (int j = 0; j < kAtOnce; ++j) {
+        if (j >= step) break;
+        float value = values[j];
+        if (residual != nullptr) {
+          value = rounded(value + load<float>(residual, i + j, residual_type), x_type);
+        }
+        f(i + j, value);
+      }
+    }
   }
-  __device__ int at_once() const { return fours ? kAtOnce : 1; }
 };
 
 __device__ Row row_of(const Operands& operands, const NormParams& params) {
@@ -74,45 +69,35 @@ OSTINATO_KERNEL(rms_norm, kMostThreads, NormParams) {
   const Row row = row_of(operands, params);
   const int64_t first = blockIdx.x * params.length;
   float squares = 0;
-  row.each([&](int64_t i, const float* values) {
-    for (int j = 0; j < row.at_once(); ++j) {
-      squares += values[j] * values[j];
-      if (operands.at[5] != nullptr) store(operands.at[5], first + i + j, params.y, values[j]);
-    }
+  row.each([&](int64_t i, float value) {
+    squares += value * value;
+    if (operands.at[5] != nullptr) store(operands.at[5], first + i, params.y, value);
   });
   squares = block_reduce(squares, Sum(), 0.0f);
-  const float scale = rsqrtf(squares / static_cast<float>(params.length) + params.eps);
+  const float scale = rsqrtf(squares * params.inverse_length + params.eps);
   const void* weight = operands.at[2];
-  row.each([&](int64_t i, const float* values) {
-    for (int j = 0; j < row.at_once(); ++j) {
-      float y = rounded(values[j] * scale, params.x);
-      if (weight != nullptr) y *= load<float>(weight, i + j, params.weight);
-      store(operands.at[4], first + i + j, params.y, y);
-    }
+  row.each([&](int64_t i, float value) {
+    float y = rounded(value * scale, params.x);
+    if (weight != nullptr) y *= load<float>(weight, i, params.weight);
+    store(operands.at[4], first + i, params.y, y);
   });
 }
 
 OSTINATO_KERNEL(layer_norm, kMostThreads, NormParams) {
   const Row row = row_of(operands, params);
   const int64_t first = blockIdx.x * params.length;
-  const float length = static_cast<float>(params.length);
   float sum = 0, squares = 0;
-  row.each([&](int64_t, const float* values) {
-    for (int j = 0; j < row.at_once(); ++j) sum += values[j];
-  });
-  const float mean = block_reduce(sum, Sum(), 0.0f) / length;
-  row.each([&](int64_t, const float* values) {
-    for (int j = 0; j < row.at_once(); ++j) squares += (values[j] - mean) * (values[j] - mean);
-  });
-  const float scale = rsqrtf(block_reduce(squares, Sum(), 0.0f) / length + params.eps);
+  row.each([&](int64_t, float value) { sum += value; });
+  const float mean = block_reduce(sum, Sum(), 0.0f) * params.inverse_length;
+  row.each([&](int64_t, float value) { squares += (value - mean) * (value - mean); });
+  const float scale =
+      rsqrtf(block_reduce(squares, Sum(), 0.0f) * params.inverse_length + params.eps);
   const void *weight = operands.at[2], *bias = operands.at[3];
-  row.each([&](int64_t i, const float* values) {
-    for (int j = 0; j < row.at_once(); ++j) {
-      float y = (values[j] - mean) * scale;
-      if (weight != nullptr) y *= load<float>(weight, i + j, params.weight);
-      if (bias != nullptr) y += load<float>(bias, i + j, params.bias);
-      store(operands.at[4], first + i + j, params.y, y);
-    }
+  row.each([&](int64_t i, float value) {
+    float y = (value - mean) * scale;
+    if (weight != nullptr) y *= load<float>(weight, i, params.weight);
+    if (bias != nullptr) y += load<float>(bias, i, params.bias);
+    store(operands.at[4], first + i, params.y, y);
   });
   if (threadIdx.x == 0 && operands.at[5] != nullptr) {
     store(operands.at[5], blockIdx.x, params.moments, mean);

@@ -17,7 +17,7 @@ struct Walk {
 struct NormParams {
   Walk walk;  ///< x, residual
   int64_t length;
-  float eps;
+  float inverse_length, eps;
   Type x, residual, weight, bias, y, moments;
 };
 
