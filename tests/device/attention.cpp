@@ -29,10 +29,11 @@ class AttentionTest : public KernelTest {
             draw({s.batch, s.kv_heads, s.keys, s.value_depth})};
   }
   void expect(const Shape& shape, std::optional<Draw> mask, std::optional<Draw> position,
-              const Attributes& attributes) const {
+              const Attributes& attributes, std::optional<Draw> sinks = {}) const {
     auto all = operands(shape);
     all.push_back(std::move(mask));
     all.push_back(std::move(position));
+    all.push_back(std::move(sinks));
     expect_fast_equals_reference({"attention", all, attributes, "matmul"});
   }
 };
@@ -73,12 +74,27 @@ TEST_P(AttentionTest, Masks) {
   }
 }
 
+TEST_P(AttentionTest, CapsAndSinks) {
+  for (const Shape& s : kShapes) {
+    if (s.keys == 0) continue;
+    const Draw mask{.dtype = DType::boolean, .sizes = {s.queries, s.keys}};
+    expect(s, mask, {}, {{"softcap", 0.8}});
+    expect(s, {}, {}, {{"softcap", 30.0}, {"scale", 2.0}, {"causal", true}});
+    for (Storage storage : {Storage::contiguous, Storage::sliced}) {
+      const Draw sinks = draw({s.heads}, storage);
+      expect(s, {}, {}, {}, sinks);
+      expect(s, mask, {}, {{"softcap", 2.0}, {"causal", true}, {"offset", 3}, {"window", 7}},
+             sinks);
+    }
+  }
+}
+
 TEST_P(AttentionTest, ReadsHeadsInPlace) {
   // (B, S, H, D) seen as (B, H, S, D)
   for (const Shape& s : {kShapes[1], kShapes[6]}) {
     auto all = operands(s);
     for (auto& operand : all) operand->storage = Storage::expanded;
-    all.resize(5);
+    all.resize(6);
     expect_fast_equals_reference({"attention", all, {}, "matmul"});
   }
 }

@@ -102,17 +102,19 @@ TEST_P(ElementwiseTest, UnaryOfIntegers) {
 TEST_P(ElementwiseTest, Binary) {
   const Draw x{dtype(), {}, {}, 2};
   for (std::string_view op :
-       Names{"aten.add.Tensor", "aten.sub.Tensor", "aten.mul.Tensor", "aten.div.Tensor",
-             "aten.minimum", "aten.maximum", "aten.fmod.Tensor", "aten.remainder.Tensor",
-             "aten.atan2", "aten.logical_and", "aten.logical_or", "aten.logical_xor",
-             "aten.eq.Tensor", "aten.ne.Tensor", "aten.lt.Tensor", "aten.le.Tensor",
-             "aten.gt.Tensor", "aten.ge.Tensor", "swiglu"}) {
-    if (op == "swiglu") {  // takes no broadcasting
+       Names{"aten.add.Tensor", "aten.sub.Tensor",  "aten.mul.Tensor",  "aten.div.Tensor",
+             "aten.minimum",    "aten.maximum",     "aten.fmod.Tensor", "aten.remainder.Tensor",
+             "aten.atan2",      "aten.logical_and", "aten.logical_or",  "aten.logical_xor",
+             "aten.eq.Tensor",  "aten.ne.Tensor",   "aten.lt.Tensor",   "aten.le.Tensor",
+             "aten.gt.Tensor",  "aten.ge.Tensor",   "swiglu",           "geglu"}) {
+    if (op.ends_with("glu")) {  // take no broadcasting
       expect_fast_equals_reference({op, {Draw{dtype(), {5, 67}}, Draw{dtype(), {5, 67}}}});
       continue;
     }
     check_binary(op, x, x);
   }
+  const Draw half{dtype(), {5, 67}};
+  expect_fast_equals_reference({"geglu", {half, half}, {{"approximate", "tanh"}}});
   check_binary("aten.add.Tensor", x, x, {{"alpha", 0.5}});
   check_binary("aten.sub.Tensor", x, x, {{"alpha", 2}});
   check_binary("aten.pow.Tensor_Tensor", {dtype(), {}, {}, 0.3, 2}, {dtype(), {}, {}, 0.5});

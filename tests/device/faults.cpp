@@ -63,7 +63,8 @@ bool faults(std::string_view op, std::vector<Tensor> operands,
   for (const Value* result : node->results) {
     request.outputs.push_back(desc_of(result));
     results.push_back(Tensor::empty(result->dtype(), request.outputs.back().sizes()));
-    outputs.push_back(node->op->traits.mutates == 0 ? inputs[0] : results.back().data());
+    const bool in_place = node->overwritten(outputs.size()) != nullptr;
+    outputs.push_back(in_place ? inputs[0] : results.back().data());
   }
   Fault fault{nullptr};
   const auto kernel = kernels().find(op, device::Tier::reference)(request);

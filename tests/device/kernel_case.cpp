@@ -152,11 +152,10 @@ std::vector<Output> run(Problem& problem, const KernelCase& test, Tier tier, int
   std::vector<Operand> operands = problem.operands;  // a state may be overwritten
   for (Operand& operand : operands) inputs.push_back(operand.data());
   for (Output& output : outputs) targets.push_back(output.data());
-  const int mutated = problem.node->op->traits.mutates;
-  if (mutated >= 0) {
-    const Operand& state = operands[static_cast<size_t>(mutated)];
-    std::memcpy(targets[0], state.bytes.data(), outputs[0].desc.bytes());
-    inputs[static_cast<size_t>(mutated)] = targets[0];
+  const std::vector<size_t>& mutates = problem.node->op->traits.mutates;
+  for (size_t i = 0; i < mutates.size(); ++i) {
+    std::memcpy(targets[i], operands[mutates[i]].bytes.data(), outputs[i].desc.bytes());
+    inputs[mutates[i]] = targets[i];
   }
   const Factory make = kernels().find(problem.node->op->name, tier);
   std::unique_ptr<Kernel> kernel = make == nullptr ? nullptr : make(request);
@@ -252,11 +251,12 @@ std::vector<Output> run_on(device::Device& device, Problem& problem) {
   }
   const std::vector<std::shared_ptr<void>> written(memory.end() - std::ssize(outputs),
                                                    memory.end());
-  if (const int mutated = problem.node->op->traits.mutates; mutated >= 0) {
-    const Operand& state = problem.operands[static_cast<size_t>(mutated)];
-    device.copy_to_device(step.outputs[0].pointer, state.bytes.data(), outputs[0].desc.bytes(),
+  const std::vector<size_t>& mutates = problem.node->op->traits.mutates;
+  for (size_t i = 0; i < mutates.size(); ++i) {
+    const Operand& state = problem.operands[mutates[i]];
+    device.copy_to_device(step.outputs[i].pointer, state.bytes.data(), outputs[i].desc.bytes(),
                           *stream);
-    step.inputs[static_cast<size_t>(mutated)] = step.outputs[0];
+    step.inputs[mutates[i]] = step.outputs[i];
   }
   if (const size_t scratch = step.kernel->scratch_bytes(); scratch > 0) {
     step.scratch = take(std::vector<char>(scratch, Output::kMark), 0);
@@ -299,6 +299,10 @@ std::vector<Output> run_graph(const ir::Graph& graph, std::vector<Operand> input
           {result->dtype(), ir::Layout::contiguous(ir::to_integers(result->shape()))});
       Output& value = values.emplace(result, Output(request.outputs.back())).first->second;
       targets.push_back(value.data());
+    }
+    for (size_t i = 0; i < node->op->traits.mutates.size(); ++i) {  // states begin as they were
+      const Output& state = values.at(node->overwritten(i));
+      std::memcpy(targets[i], sources[node->op->traits.mutates[i]], state.desc.bytes());
     }
     const auto kernel = kernels().find(node->op->name, Tier::reference)(request);
     Fault fault = nullptr;

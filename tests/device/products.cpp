@@ -142,6 +142,45 @@ TEST_P(ProductTest, Linear) {
        "matmul"});
 }
 
+// As many panels as fit, weights of one column, some packed and some not.
+TEST_P(ProductTest, SeveralLinears) {
+  for (const Sizes& input : std::vector<Sizes>{{40}, {2, 7, 40}, {70, 33}, {0, 40}}) {
+    const int64_t inner = input.back();
+    for (bool is_constant : {false, true}) {
+      const auto weight = [&](int64_t columns) {
+        return is_constant ? constant({columns, inner}) : draw({columns, inner});
+      };
+      expect_fast_equals_reference(
+          {"linears",
+           {draw(input), weight(90), draw({90}), weight(64), {}, draw({1, inner}), draw({1})},
+           {},
+           "matmul"});
+    }
+  }
+}
+
+TEST_P(ProductTest, GatedLinear) {
+  for (const Sizes& input : std::vector<Sizes>{{40}, {2, 7, 40}, {200, 33}, {0, 40}}) {
+    const int64_t inner = input.back();
+    for (std::string_view activation : {"none", "relu", "gelu", "gelu_tanh", "silu"}) {
+      for (const int64_t columns : {64, 90, 1}) {
+        const Sizes sizes{columns, inner};
+        expect_fast_equals_reference({"gated_linear",
+                                      {draw(input), constant(sizes), constant(sizes), {}, {}},
+                                      {{"activation", std::string(activation)}},
+                                      "matmul"});
+      }
+    }
+    for (Storage storage : {Storage::contiguous, Storage::permuted, Storage::sliced}) {
+      expect_fast_equals_reference({"gated_linear",
+                                    {draw(input, storage), constant({70, inner}, storage),
+                                     draw({70, inner}, storage), draw({70}), draw({70})},
+                                    {{"activation", "silu"}},
+                                    "matmul"});
+    }
+  }
+}
+
 OSTINATO_KERNEL_TESTS(ProductTest);
 
 }  // namespace

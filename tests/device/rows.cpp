@@ -45,6 +45,8 @@ TEST_P(RowTest, LayerNorm) {
       const std::optional<Draw> bias = biased ? std::optional(weight) : std::nullopt;
       check({"layer_norm", {x, weight, bias}, {{"eps", 1e-5}}});
       check({"layer_norm", {x, std::nullopt, bias}, {{"eps", 1e-5}}});
+      if (dtype() == DType::float32)
+        check({"add_layer_norm", {x, x, weight, bias}, {{"eps", 1e-5}}});
       check({"aten.native_layer_norm",
              {x, weight, bias},
              {{"normalized_shape", ir::Shape{sizes.back()}}, {"eps", 1e-5}}});
@@ -81,6 +83,34 @@ TEST_P(RowTest, Rotary) {
       }
     }
   }
+}
+
+TEST_P(RowTest, RotaryPair) {
+  const ir::NamedAttribute eps{"eps", 1e-6};
+  // A norm is rounded before it is turned, by which what is left of a difference may be far off.
+  const auto expect_close = [](KernelCase test) {
+    test.kind = "matmul";
+    expect_fast_equals_reference(test);
+  };
+  for (Storage storage : {Storage::contiguous, Storage::expanded}) {
+    for (int64_t rotated : {20, 36}) {
+      const Draw query{dtype(), {2, 6, 5, 36}, storage}, key{dtype(), {2, 2, 5, 36}, storage};
+      const Draw table{dtype(), {2, 1, 5, rotated}, {}, 0.6}, weight{dtype(), {36}, {}, 0.3, 1};
+      expect_close({"rotary_pair", {query, key, table, table, {}, {}}, {{"interleaved", true}}});
+      expect_close({"rotary_pair", {query, key, table, table, weight, weight}, {eps}});
+      expect_close({"rotary_pair", {query, key, table, table, {}, weight}, {eps}});
+      const Draw keys{dtype(), {2, 2, 9, 36}}, values{dtype(), {2, 2, 9, 30}};
+      const Draw value{dtype(), {2, 2, 5, 30}, storage};
+      for (const int64_t position : {0, 4}) {
+        const Draw at{.dtype = DType::int64, .low = position, .high = position + 1};
+        expect_close({"rotary_cache",
+                      {query, keys, key, values, value, at, table, table, weight, weight},
+                      {eps}});
+      }
+    }
+  }
+  const Draw nobody{dtype(), {1, 2, 0, 8}}, table{dtype(), {0, 8}};
+  expect_close({"rotary_pair", {nobody, nobody, table, table, {}, {}}});
 }
 
 TEST_P(RowTest, Sums) {

@@ -2,6 +2,7 @@
 // mode without touching what is not its own.
 #include <fuzzer/FuzzedDataProvider.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 
@@ -84,7 +85,9 @@ void add_call(FuzzedDataProvider& data, ir::Graph& graph, std::vector<ir::Value*
     const bool may_lack = spec.kind == Kind::optional || spec.kind == Kind::optional_list;
     const int count = is_list ? data.ConsumeIntegralInRange(0, 3) : 1;
     for (int i = 0; i < count; ++i) {
-      const bool is_state = static_cast<int>(operands.size()) == row.traits.mutates;
+      const std::vector<size_t>& mutates = row.traits.mutates;
+      const bool is_state =
+          std::find(mutates.begin(), mutates.end(), operands.size()) != mutates.end();
       const bool is_none = may_lack && data.ConsumeBool();
       operands.push_back(is_none ? nullptr : operand_of(data, graph, values, is_state));
     }

@@ -45,7 +45,7 @@ const OpTable& table() {
     rows.add({.name = "write",
               .operands = {{"self"}, {"value"}},
               .infer = infer_first,
-              .traits = {.mutates = 0}});
+              .traits = {.mutates = {0}}});
     return rows;
   }();
   return instance;

@@ -17,6 +17,10 @@ class Calls : public testing::Test {
     return graph_.add_input("x", {dtype, std::move(shape)});
   }
 
+  ir::Value* state(ir::Shape shape, DType dtype = DType::float32) {
+    return graph_.add_state("state", {dtype, std::move(shape)});
+  }
+
   ir::Node* call(std::string_view op, std::vector<ir::Value*> operands,
                  const std::vector<ir::NamedAttribute>& attributes = {}) {
     return build_.call(op, std::move(operands), attributes);

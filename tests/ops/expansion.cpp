@@ -27,16 +27,29 @@ class Expansions : public Calls {
         call("add_rms_norm", {hidden, input({b, s, 8}), x({8})}, {{"eps", 1e-6}}),
         call("layer_norm", {hidden, x({8}), x({8})}, {{"eps", 1e-5}}),
         call("layer_norm", {hidden, nullptr, nullptr}, {{"eps", 1e-5}}),
+        call("add_layer_norm", {hidden, x({b, s, 8}), x({8}), nullptr}, {{"eps", 1e-5}}),
         call("swiglu", {hidden, x({b, s, 8})}),
+        call("geglu", {hidden, x({b, s, 8})}, {{"approximate", "tanh"}}),
         call("rotary", {q, x({s, 8}), x({s, 8})}),
         call("rotary", {q, x({b, 1, s, 4}), x({b, 1, s, 4})}, {{"interleaved", true}}),
         call("rotary", {q, input({s, 4}), input({s, 4})}),
         call("linear", {hidden, x({5, 8}), x({5}), x({b, s, 5})}, {{"activation", "gelu_tanh"}}),
         call("linear", {hidden, x({5, 8}), nullptr, nullptr}, {{"activation", "silu"}}),
+        call("linears", {hidden, x({5, 8}), x({5}), x({3, 8}), nullptr}),
+        call("gated_linear", {hidden, x({5, 8}), x({5, 8}), nullptr, x({5})},
+             {{"activation", "gelu"}}),
+        call("rotary_pair", {q, x({b, 2, s, 8}), x({s, 4}), x({s, 4}), nullptr, nullptr}),
+        call("rotary_pair", {q, x({b, 2, s, 8}), x({s, 8}), x({s, 8}), x({8}), x({8})},
+             {{"eps", 1e-6}, {"interleaved", true}}),
+        call("rotary_cache",
+             {q, state({b, 2, 9, 8}, dtype), x({b, 2, s, 8}), state({b, 2, 9, 4}, dtype),
+              x({b, 2, s, 4}), position, x({s, 8}), x({s, 8}), x({8}), nullptr},
+             {{"eps", 1e-6}}),
         call("attention", {q, k, v, nullptr, nullptr}),
         call("attention", {q, k, v, mask({s, s + 3}), nullptr}, {{"causal", true}, {"offset", 3}}),
         call("attention", {q, k, v, x({b, 1, s, s + 3}), position},
              {{"causal", true}, {"window", 4}, {"scale", 0.5}}),
+        call("attention", {q, k, v, nullptr, nullptr, x({6})}, {{"softcap", 30.0}}),
         call(sdpa, {q, k, v, nullptr}, {{"enable_gqa", true}}),
         call(sdpa, {flat, flat, flat, nullptr}, {{"is_causal", true}}),
         call(sdpa, {flat, flat, flat, mask({s, s})}),
@@ -106,6 +119,8 @@ TEST_F(Expansions, RejectOperandsThatDoNotFit) {
   attend({q, k, v, nullptr, input({}, DType::float32)}, {}, "int64 or int32 indices");
   attend({q, k, v, nullptr, nullptr}, {{"window", 3}}, "only with causal=true");
   attend({q, k, v, nullptr, nullptr}, {{"window", 0}, {"causal", true}}, "at least 1, got 0");
+  attend({q, k, v, nullptr, nullptr, input({2})}, {}, "the length of 'sinks' to be 6, got 2");
+  attend({q, k, v}, {{"softcap", 0.0}}, "a softcap above 0, got 0");
   const std::string_view sdpa = "aten.scaled_dot_product_attention";
   expect_rejected(sdpa, {q, k, v, nullptr}, {}, "to be 6, got 2");
   expect_rejected(sdpa, {q, q, q, nullptr}, {{"dropout_p", 0.1}}, "no dropout, got 0.1");
@@ -116,6 +131,18 @@ TEST_F(Expansions, RejectOperandsThatDoNotFit) {
   expect_rejected("linear", {q, input({3, 8}), nullptr, nullptr}, {{"activation", "tanh"}},
                   "there is no activation 'tanh'");
   expect_rejected("linear", {q, input({3, 8}), nullptr, input({3, 2})}, {}, "cannot broadcast");
+  expect_rejected("geglu", {q, q}, {{"approximate", "sigmoid"}}, "none or tanh, got 'sigmoid'");
+  expect_rejected("linears", {q, input({3, 8})}, {}, "pairs of weights and biases, got 1");
+  expect_rejected("linears", {q, nullptr, input({3})}, {}, "expected weight 0, got None");
+  expect_rejected("linears", {q, input({3, 7}), nullptr}, {}, "to be 7, got 8");
+  expect_rejected("gated_linear", {q, input({3, 8}), input({4, 8}), nullptr, nullptr},
+                  {{"activation", "silu"}}, "the first dim of 'up_weight' to be 3, got 4");
+  expect_rejected("rotary_pair", {q, k, input({8}), input({8}), input({8}), nullptr}, {},
+                  "no 'query_weight' without eps");
+  expect_rejected("rotary_pair", {q, input({2, 2, 9, 6}), input({4}), input({4})}, {},
+                  "the last dim of 'key' to be 8, got 6");
+  expect_rejected("rotary_pair", {q, k, input({8}), input({8}), nullptr, input({7})},
+                  {{"eps", 1e-6}}, "the length of 'key_weight' to be 8, got 7");
   expect_rejected("cache_update", {k, input({2, 2, 10, 8}), input({}, DType::int64)}, {},
                   "at most 9 new rows, got 10");
 }

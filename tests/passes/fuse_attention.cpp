@@ -24,7 +24,7 @@ std::string fused(const std::string& mask, const std::string& type = "bool(1, 1,
 }
 
 bool keeps_mask(const std::string& call) {
-  return call.find("attention(%0, %1, %2, None, None)") == std::string::npos;
+  return call.find("attention(%0, %1, %2, None, None, None)") == std::string::npos;
 }
 
 TEST(FuseAttention, CausalMasks) {
@@ -129,7 +129,7 @@ TEST(FuseAttention, RepeatedHeadsAreReadOnce) {
       "%99 : float32(1, 4, s0, 8) = aten.scaled_dot_product_attention(%0, %12, %16, None) "
       "{is_causal=true}\n"
       "output \"y\" %99\n");
-  EXPECT_NE(text.find("attention(%0, %1, %2, None, None) {causal=true}"), std::string::npos)
+  EXPECT_NE(text.find("attention(%0, %1, %2, None, None, None) {causal=true}"), std::string::npos)
       << text;
   EXPECT_EQ(text.find("aten"), std::string::npos) << text;
 }

@@ -137,5 +137,23 @@ TEST(FuseLayerNorm, KeepsOtherFormulas) {
   EXPECT_EQ(square.find("layer_norm"), std::string::npos) << square;
 }
 
+TEST(FuseLayerNorm, OfAtensOperator) {
+  const std::string head =
+      "input %0 \"x\" : float32(s0, 2, 8)\n"
+      "constant %1 \"w\" : float32(8)\n";
+  const std::string text = rewritten(
+      fuse_layer_norm, head +
+                           "%2 : float32(s0, 2, 8), %3 : float32(s0, 2, 1), %4 : float32(s0, 2, 1) "
+                           "= aten.native_layer_norm(%0, %1, None) {normalized_shape=[8], "
+                           "eps=1e-05}\noutput \"y\" %2\n");
+  EXPECT_NE(text.find("= layer_norm(%0, %1, None) {eps=1e-05}"), std::string::npos) << text;
+  const std::string read = rewritten(
+      fuse_layer_norm, head +
+                           "%2 : float32(s0, 2, 8), %3 : float32(s0, 2, 1), %4 : float32(s0, 2, 1) "
+                           "= aten.native_layer_norm(%0, %1, None) {normalized_shape=[8], "
+                           "eps=1e-05}\noutput \"y\" %2\noutput \"mean\" %3\n");
+  EXPECT_NE(read.find("aten.native_layer_norm"), std::string::npos) << read;
+}
+
 }  // namespace
 }  // namespace ostinato::passes

@@ -52,6 +52,79 @@ TEST(FuseRotary, FirstElementsOnly) {
   EXPECT_EQ(text.find("aten"), std::string::npos) << text;
 }
 
+constexpr const char* kNeighbours =
+    "%10 : float32(1, 2, s0, 4) = aten.slice.Tensor(%0) {dim=-1, start=0, step=2}\n"
+    "%11 : float32(1, 2, s0, 4) = aten.slice.Tensor(%0) {dim=3, start=1, step=2}\n";
+
+constexpr const char* kSum =
+    "%18 : float32(1, 2, s0, 8) = aten.mul.Tensor(%0, %1)\n"
+    "%19 : float32(1, 2, s0, 8) = aten.mul.Tensor(%17, %2)\n"
+    "%20 : float32(1, 2, s0, 8) = aten.add.Tensor(%18, %19)\n";
+
+TEST(FuseRotary, OfNeighbours) {
+  const std::string negated = "%12 : float32(1, 2, s0, 4) = aten.neg(%11)\n";
+  const std::string joined = "%17 : float32(1, 2, s0, 8) = aten.view(%16) {size=[1, 2, s0, 8]}\n";
+  for (const std::string& stack :
+       {std::string("%16 : float32(1, 2, s0, 4, 2) = aten.stack([%12, %10]) {dim=-1}\n"),
+        std::string("%14 : float32(1, 2, s0, 4, 1) = aten.unsqueeze(%12) {dim=-1}\n"
+                    "%15 : float32(1, 2, s0, 4, 1) = aten.view(%10) {size=[1, 2, s0, 4, 1]}\n"
+                    "%16 : float32(1, 2, s0, 4, 2) = aten.cat([%14, %15]) {dim=-1}\n")}) {
+    const std::string text = fused(kNeighbours + negated + stack + joined + kSum);
+    EXPECT_NE(text.find("= rotary(%0, %1, %2) {interleaved=true}"), std::string::npos) << text;
+    EXPECT_EQ(text.find("aten"), std::string::npos) << text;
+  }
+  // Neighbours put together as halves, and halves as neighbours.
+  const std::string apart =
+      fused(kNeighbours + negated + "%17 : float32(1, 2, s0, 8) = aten.cat([%12, %10]) {dim=-1}\n" +
+            kSum);
+  EXPECT_EQ(apart.find("rotary"), std::string::npos) << apart;
+  const std::string together =
+      fused(turned("%11", "%10") +
+            "%16 : float32(1, 2, s0, 4, 2) = aten.stack([%12, %10]) {dim=-1}\n" + joined + kSum);
+  EXPECT_EQ(together.find("rotary"), std::string::npos) << together;
+}
+
+/// (a · cos - b · sin, b · cos + a · sin), with the last product as given.
+std::string by_parts(const std::string& last) {
+  return "%12 : float32(1, 2, s0, 4) = aten.mul.Tensor(%10, %3)\n"
+         "%13 : float32(1, 2, s0, 4) = aten.mul.Tensor(%11, %4)\n"
+         "%14 : float32(1, 2, s0, 4) = aten.sub.Tensor(%12, %13)\n"
+         "%15 : float32(1, 2, s0, 4) = aten.mul.Tensor(%11, %3)\n"
+         "%16 : float32(1, 2, s0, 4) = aten.mul.Tensor(" +
+         last +
+         ")\n"
+         "%17 : float32(1, 2, s0, 4) = aten.add.Tensor(%15, %16)\n";
+}
+
+TEST(FuseRotary, ByPartsWithHalfTables) {
+  const std::string halves =
+      "%10 : float32(1, 2, s0, 4), %11 : float32(1, 2, s0, 4) = aten.split.Tensor(%0) "
+      "{split_size=4, dim=-1}\n";
+  const std::string cat = "%20 : float32(1, 2, s0, 8) = aten.cat([%14, %17]) {dim=-1}\n";
+  const std::string text = fused(halves + by_parts("%4, %10") + cat);
+  EXPECT_NE(text.find("= aten.cat([%3, %3])"), std::string::npos) << text;
+  EXPECT_NE(text.find("= rotary(%0, "), std::string::npos) << text;
+  const std::string pairs =
+      fused(kNeighbours + by_parts("%10, %4") +
+            "%18 : float32(1, 2, s0, 4, 2) = aten.stack([%14, %17]) {dim=4}\n"
+            "%20 : float32(1, 2, s0, 8) = aten.view(%18) {size=[1, 2, s0, 8]}\n");
+  EXPECT_NE(pairs.find("{interleaved=true}"), std::string::npos) << pairs;
+  EXPECT_NE(pairs.find("= aten.expand("), std::string::npos) << pairs;
+  const std::string other = fused(halves + by_parts("%4, %11") + cat);
+  EXPECT_EQ(other.find("rotary"), std::string::npos) << other;
+}
+
+TEST(FuseRotary, OfWhatWasCastToTheTables) {
+  const std::string text =
+      rewritten_and_cleaned(fuse_rotary,
+                            "input %0 \"x\" : bfloat16(1, 2, s0, 8)\n"
+                            "input %1 \"cos\" : float32(s0, 8)\n"
+                            "%2 : float32(1, 2, s0, 8) = aten._to_copy(%0) {dtype=float32}\n"
+                            "%3 : float32(1, 2, s0, 8) = rotary(%2, %1, %1)\n"
+                            "output \"y\" %3\n");
+  EXPECT_NE(text.find("= rotary(%0, %1, %1)"), std::string::npos) << text;
+}
+
 TEST(FuseRotary, KeepsOtherTurns) {
   // The first half negated, or the halves in their places.
   for (const auto& [first, second] : {std::pair{"%10", "%11"}, std::pair{"%10", "%10"}}) {

@@ -11,7 +11,8 @@ std::string fused(const std::string& statements) {
                                "input %3 \"bias\" : float32(2, 1, s0, s1)\n"
                                "input %4 \"allowed\" : bool(s0, s1)\n"
                                "input %5 \"key\" : float32(2, 1, s1, 8)\n"
-                               "input %6 \"value\" : float32(2, 1, s1, 6)\n" +
+                               "input %6 \"value\" : float32(2, 1, s1, 6)\n"
+                               "input %7 \"sinks\" : float32(4)\n" +
                                    statements + "output \"y\" %99\n");
 }
 
@@ -48,6 +49,98 @@ TEST(FuseSoftmax, ScalesOfScores) {
     EXPECT_TRUE(is_fused(text)) << text;
     EXPECT_TRUE(has(text, ", None) {scale=0.5}")) << text;
   }
+}
+
+TEST(FuseSoftmax, CapsOfScores) {
+  const std::string cap =
+      "%30 : float32(2, 4, s0, s1) = aten.mul.Scalar(%20) {other=0.5}\n"
+      "%31 : float32(2, 4, s0, s1) = aten.div.Scalar(%30) {other=50.0}\n"
+      "%32 : float32(2, 4, s0, s1) = aten.tanh(%31)\n"
+      "%33 : float32(2, 4, s0, s1) = aten.mul.Scalar(%32) {other=50.0}\n";
+  const std::string text =
+      fused(attention(cap + "%40 : float32(2, 4, s0, s1) = aten.add.Tensor(%33, %3)\n"));
+  EXPECT_TRUE(has(text, "= attention(%0, ")) << text;
+  EXPECT_TRUE(has(text, ", %3, None, None) {scale=0.5, softcap=50.0}")) << text;
+  // A mask below the cap is not one of attention's.
+  const std::string below =
+      fused(attention("%30 : float32(2, 4, s0, s1) = aten.add.Tensor(%20, %3)\n"
+                      "%40 : float32(2, 4, s0, s1) = aten.tanh(%30)\n"));
+  EXPECT_TRUE(has(below, "aten._softmax")) << below;
+}
+
+TEST(FuseSoftmax, TwoMasks) {
+  const std::string text =
+      fused("%21 : float32(s0, s1) = aten.full() {size=[s0, s1], fill_value=0.5, dtype=float32}\n" +
+            attention("%30 : float32(2, 4, s0, s1) = aten.add.Tensor(%20, %3)\n"
+                      "%40 : float32(2, 4, s0, s1) = aten.add.Tensor(%30, %21)\n"));
+  EXPECT_TRUE(is_fused(text)) << text;
+  EXPECT_TRUE(has(text, "= aten.add.Tensor(%21, %3)")) << text;
+}
+
+TEST(FuseSoftmax, MaskOfABatchedProduct) {
+  const std::string flat =
+      "%8 : float32(8, s0, 8) = aten.view(%0) {size=[8, s0, 8]}\n"
+      "%9 : float32(2, 4, 8, s1) = aten.transpose.int(%1) {dim0=2, dim1=3}\n"
+      "%10 : float32(8, 8, s1) = aten.reshape(%9) {shape=[8, 8, s1]}\n"
+      "%11 : float32(8, 1, s1) = aten.full() {size=[8, 1, s1], fill_value=0.5, dtype=float32}\n"
+      "%20 : float32(8, s0, s1) = aten.baddbmm(%11, %8, %10) {beta=";
+  const std::string rest =
+      ", alpha=0.25}\n"
+      "%21 : float32(2, 4, s0, s1) = aten.view(%20) {size=[2, 4, s0, s1]}\n"
+      "%22 : float32(2, 4, s0, s1) = aten.add.Tensor(%21, %3)\n"
+      "%50 : float32(2, 4, s0, s1) = aten._softmax(%22) {dim=-1}\n"
+      "%51 : float32(8, s0, s1) = aten.view(%50) {size=[8, s0, s1]}\n"
+      "%52 : float32(8, s1, 6) = aten.view(%2) {size=[8, s1, 6]}\n"
+      "%99 : float32(8, s0, 6) = aten.bmm(%51, %52)\n";
+  const std::string text = fused(flat + "1.0" + rest);
+  EXPECT_TRUE(is_fused(text)) << text;
+  EXPECT_TRUE(has(text, " = aten.view(%11) {size=[2, 4, 1, s1]}")) << text;
+  EXPECT_TRUE(has(text, " {scale=0.25}")) << text;
+  const std::string twice = fused(flat + "2.0" + rest);
+  EXPECT_TRUE(has(twice, "aten._softmax")) << twice;
+}
+
+TEST(FuseSoftmax, AsPyTorchTakesItApart) {
+  const auto safe = [](const std::string& other) {
+    return "%10 : float32(2, 4, 8, s1) = aten.transpose.int(%1) {dim0=2, dim1=3}\n"
+           "%20 : float32(2, 4, s0, s1) = aten.matmul(%0, %10)\n"
+           "%40 : float32(2, 4, s0, s1) = aten.add.Tensor(%20, %3)\n"
+           "%50 : float32(2, 4, s0, s1) = aten._softmax(%40) {dim=-1}\n"
+           "%51 : bool(2, 4, s0, s1) = aten.eq.Scalar(%40) {other=" +
+           other +
+           "}\n"
+           "%52 : bool(2, 4, s0, 1) = aten.all.dim(%51) {dim=-1, keepdim=true}\n"
+           "%53 : float32(2, 4, s0, s1) = aten.zeros_like(%50)\n"
+           "%54 : float32(2, 4, s0, s1) = aten.where.self(%52, %53, %50)\n"
+           "%99 : float32(2, 4, s0, 6) = aten.matmul(%54, %2)\n";
+  };
+  EXPECT_TRUE(is_fused(fused(safe("-inf"))));
+  EXPECT_FALSE(is_fused(fused(safe("0.0"))));
+}
+
+/// Scores beside sinks `%7`, and their softmax without the last column.
+std::string with_sinks(const std::string& start) {
+  return "%10 : float32(2, 4, 8, s1) = aten.transpose.int(%1) {dim0=2, dim1=3}\n"
+         "%20 : float32(2, 4, s0, s1) = aten.matmul(%0, %10)\n"
+         "%30 : float32(1, 4, 1, 1) = aten.view(%7) {size=[1, 4, 1, 1]}\n"
+         "%31 : float32(2, 4, s0, 1) = aten.expand(%30) {size=[2, 4, s0, 1]}\n"
+         "%40 : float32(2, 4, s0, s1+1) = aten.cat([%20, %31]) {dim=-1}\n"
+         "%41 : float32(2, 4, s0, 1), %42 : int64(2, 4, s0, 1) = aten.max.dim(%40) {dim=-1, "
+         "keepdim=true}\n"
+         "%43 : float32(2, 4, s0, s1+1) = aten.sub.Tensor(%40, %41)\n"
+         "%50 : float32(2, 4, s0, s1+1) = aten._softmax(%43) {dim=-1}\n"
+         "%51 : float32(2, 4, s0, s1) = aten.slice.Tensor(%50) {dim=3, start=" +
+         start +
+         "}\n"
+         "%99 : float32(2, 4, s0, 6) = aten.matmul(%51, %2)\n";
+}
+
+TEST(FuseSoftmax, Sinks) {
+  const std::string text = fused(with_sinks("0, end=s1"));
+  EXPECT_TRUE(has(text, ", None, None, %7) {scale=1.0}")) << text;
+  EXPECT_FALSE(has(text, "softmax")) << text;
+  const std::string first = fused(with_sinks("1"));
+  EXPECT_TRUE(has(first, "aten._softmax")) << first;
 }
 
 TEST(FuseSoftmax, ScalesOfOperands) {
@@ -169,14 +262,15 @@ TEST(FuseSoftmax, KeepsWhatOthersRead) {
 TEST(FuseSoftmax, KeepsOtherChains) {
   EXPECT_FALSE(is_fused(fused(attention(kScaled, "dim=2"))));
   for (const char* scores : {
-           // Times a matrix, a masked sum times a number, two masks, a function of the scores.
+           // Times a matrix, a masked sum times a number, three masks, a function of the scores.
            "%40 : float32(2, 4, s0, s1) = aten.mul.Tensor(%20, %3)\n",
            "%30 : float32(2, 4, s0, s1) = aten.add.Tensor(%20, %3)\n"
            "%40 : float32(2, 4, s0, s1) = aten.mul.Scalar(%30) {other=0.5}\n",
            "%30 : float32(2, 4, s0, s1) = aten.add.Tensor(%20, %3)\n"
-           "%40 : float32(2, 4, s0, s1) = aten.add.Tensor(%30, %3)\n",
+           "%31 : float32(2, 4, s0, s1) = aten.add.Tensor(%30, %3)\n"
+           "%40 : float32(2, 4, s0, s1) = aten.add.Tensor(%31, %3)\n",
            "%40 : float32(2, 4, s0, s1) = aten.add.Tensor(%20, %3) {alpha=2.0}\n",
-           "%40 : float32(2, 4, s0, s1) = aten.tanh(%20)\n",
+           "%40 : float32(2, 4, s0, s1) = aten.sin(%20)\n",
        }) {
     EXPECT_FALSE(is_fused(fused(attention(scores)))) << scores;
   }

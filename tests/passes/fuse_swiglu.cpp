@@ -27,6 +27,16 @@ TEST(FuseSwiglu, InEitherOrderAndByItsFormula) {
   }
 }
 
+TEST(FuseSwiglu, WithGelu) {
+  for (const std::string& attributes : {std::string(), std::string(" {approximate=\"tanh\"}")}) {
+    for (const char* factors : {"%10, %1", "%1, %10"}) {
+      const std::string text = fused("%10 : float32(s0, 8) = aten.gelu(%0)" + attributes +
+                                     "\n%12 : float32(s0, 8) = aten.mul.Tensor(" + factors + ")\n");
+      EXPECT_NE(text.find("= geglu(%0, %1)" + attributes + "\n"), std::string::npos) << text;
+    }
+  }
+}
+
 TEST(FuseSwiglu, KeepsWhatOthersReadOrBroadcasts) {
   const std::string shared = fused(
       "%10 : float32(s0, 8) = aten.silu(%0)\n"

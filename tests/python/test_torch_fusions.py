@@ -82,3 +82,90 @@ def test_padding(monkeypatch):
     torch.testing.assert_close(got[mask.bool()], want[mask.bool()], atol=1e-5, rtol=1e-5)
     assert after["attention"] == 1
     assert after["aten._softmax"] == 0
+
+
+TEXT = {**SIZES, "num_key_value_heads": 2, "pad_token_id": 0, "use_cache": False}
+HEADS = {**TEXT, "head_dim": 16}
+
+
+def text(name, **sizes):
+    """A model of texts, and its input."""
+    config = getattr(transformers, f"{name}Config")(**sizes)
+    model = getattr(transformers, f"{name}Model")(config)
+    return model, {"input_ids": torch.randint(1, 99, (2, 7))}
+
+
+def qwen_vl():
+    """The language model, whose rotary tables are of three sections."""
+    sections = {"rope_type": "default", "mrope_section": [2, 3, 3], "rope_theta": 1e4}
+    config = transformers.Qwen2_5_VLConfig(
+        text_config={**TEXT, "rope_parameters": sections},
+        vision_config={"depth": 1, "hidden_size": 32, "num_heads": 2, "out_hidden_size": 64},
+    )
+    model = transformers.Qwen2_5_VLModel(config).language_model
+    return model, {"input_ids": torch.randint(1, 99, (2, 7))}
+
+
+def dinov3():
+    """Rotary in two dims, of all tokens but the first ones."""
+    sizes = {"image_size": 32, "patch_size": 8, "use_gated_mlp": True, "hidden_act": "silu"}
+    kept = {key: value for key, value in SIZES.items() if key != "vocab_size"}
+    config = transformers.DINOv3ViTConfig(**kept, **sizes)
+    return transformers.DINOv3ViTModel(config), {"pixel_values": torch.randn(2, 3, 32, 32)}
+
+
+def gpt_j():
+    """Neighbours turned, in the first elements of each head."""
+    config = transformers.GPTJConfig(
+        vocab_size=100, n_embd=64, n_layer=1, n_head=4, rotary_dim=8, use_cache=False
+    )
+    return transformers.GPTJModel(config), {"input_ids": torch.randint(1, 99, (2, 7))}
+
+
+def gpt2():
+    """Weights that are stored turned."""
+    config = transformers.GPT2Config(
+        vocab_size=100, n_embd=64, n_layer=1, n_head=4, use_cache=False
+    )
+    return transformers.GPT2Model(config), {"input_ids": torch.randint(1, 99, (2, 7))}
+
+
+GATED = {"attention": 1, "linears": 1, "rotary_pair": 1, "gated_linear": 1, "aten.linear": 0}
+PACKED = {"attention": 1, "rotary_pair": 1, "gated_linear": 1, "aten.silu": 0, "swiglu": 0}
+FAMILIES = {
+    "llama": (lambda: text("Llama", **TEXT), GATED),
+    "cohere": (lambda: text("Cohere", **TEXT), {**GATED, "aten.stack": 0}),
+    "glm": (lambda: text("Glm", **HEADS), {**PACKED, "linears": 1, "aten.stack": 0}),
+    "phi3": (lambda: text("Phi3", **TEXT), PACKED),
+    "gemma2": (
+        lambda: text("Gemma2", **HEADS, attn_logit_softcapping=2.0),
+        {**GATED, "aten.linear": 2, "aten.tanh": 0, "aten.gelu": 0, "aten.where.self": 0},
+    ),
+    "gpt_oss": (
+        lambda: text("GptOss", **HEADS, num_local_experts=2, num_experts_per_tok=1),
+        {"attention": 1, "rotary_pair": 1, "linears": 1, "aten.max.dim": 0, "aten.sub.Tensor": 0},
+    ),
+    "gpt_j": (gpt_j, {"attention": 1, "rotary_pair": 1, "linears": 1, "aten.stack": 0}),
+    "gpt2": (gpt2, {"attention": 1, "aten.linear": 1, "linear": 3, "aten.addmm": 0}),
+    "qwen_vl": (qwen_vl, GATED),
+    "dinov3": (
+        dinov3,
+        {"attention": 1, "rotary_pair": 1, "linears": 1, "gated_linear": 1, "aten.neg": 0},
+    ),
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_family(family, monkeypatch):
+    """The calls of a layer as each family of transformers spells it, and its values."""
+    torch.manual_seed(0)
+    make, calls = FAMILIES[family]
+    model, arguments = make()
+    model = model.eval()
+    for parameter in model.parameters():  # so that caps, sinks and rotations show
+        torch.nn.init.normal_(parameter, std=0.2)
+    with torch.no_grad():
+        want = model(**arguments)[0]
+    got, counts = operators(model, arguments, monkeypatch)
+    torch.testing.assert_close(got, want, atol=1e-4, rtol=1e-4)
+    assert {name: counts[name] for name in calls} == calls

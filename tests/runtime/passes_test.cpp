@@ -121,7 +121,7 @@ TEST(Passes, FuseAttentionWrittenByHand) {
        "%20 : float32(2, 4, 5, 7) = aten._softmax(%19) {dim=-1}\n"
        "%21 : float32(2, 4, 5, 6) = aten.matmul(%20, %15)\n"
        "output \"y\" %21\n",
-       "= attention(%0, %1, %2, %3, None) {scale=0.3}", "matmul"},
+       "= attention(%0, %1, %2, %3, None, None) {scale=0.3}", "matmul"},
       // Batch and heads joined, keys scaled and turned; a row where all is filled keeps its mean.
       {"input %0 \"q\" : float32(2, 5, 12)\n"
        "input %1 \"k\" : float32(2, 5, 12)\n"
@@ -158,7 +158,7 @@ TEST(Passes, FuseAttentionWrittenByHand) {
        "%14 : bfloat16(2, 3, 5, 5) = aten._to_copy(%13) {dtype=bfloat16}\n"
        "%15 : bfloat16(2, 3, 5, 8) = aten.matmul(%14, %2)\n"
        "output \"y\" %15\n",
-       "= attention(%0, %1, %2, None, None) {scale=1.0}", "matmul"},
+       "= attention(%0, %1, %2, None, None, None) {scale=1.0}", "matmul"},
   };
   for (const Chain& chain : chains) expect_fused(chain);
 }
@@ -236,6 +236,37 @@ TEST(Passes, ChangeNoBitOfModels) {
     ASSERT_FALSE(expected.empty()) << name;
     ASSERT_EQ(got.size(), expected.size());
     for (size_t i = 0; i < got.size(); ++i) EXPECT_TRUE(same(got[i], expected[i])) << name;
+  }
+}
+
+// Merged products and what stands between them and attention round where the calls they are made
+// of do.
+TEST(Passes, MergeCallsWithoutChangingABit) {
+  Json config = importer::preset("qwen3-0.6b", true).config;
+  config["num_hidden_layers"] = 2;
+  for (const DType dtype : {DType::float32, DType::bfloat16, DType::float16}) {
+    const auto qwen = importer::Model::from_config(
+        config, "qwen3", {.dtype = dtype, .weights = importer::WeightSource::random});
+    const auto graph_lane = [&](std::vector<std::string> off) {
+      const auto program = std::make_shared<const Program>(
+          qwen.decoder(16), device::get("cpu"), ProgramOptions{Mode::graph, 2, std::move(off)});
+      Context context(program);
+      std::vector<Tensor> all;
+      for (int64_t position : {0, 4}) {
+        const auto inputs = random_inputs(program->graph(), {{"s", 4}}, 1);
+        std::vector<Tensor> given;
+        for (size_t i = 0; i < inputs.size(); ++i) {
+          const bool is_position = program->graph().inputs()[i]->rank() == 0;
+          given.push_back(inputs[i]);
+          if (is_position) *given.back().as<int64_t>() = position;
+        }
+        for (Tensor& output : context.run(given)) all.push_back(std::move(output));
+      }
+      return all;
+    };
+    const auto merged = graph_lane({}), apart = graph_lane({"merge_linears", "fuse_rotary_pair"});
+    ASSERT_EQ(merged.size(), apart.size());
+    for (size_t i = 0; i < merged.size(); ++i) EXPECT_TRUE(same(merged[i], apart[i])) << i;
   }
 }
 

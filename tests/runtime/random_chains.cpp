@@ -79,8 +79,9 @@ TEST(Passes, KeepWhatRandomChainsMean) {
             << print(graph) << got.graph;
       }
       if (!symbolic) {
-        for (const char* name : {"= rms_norm(", "= layer_norm(", "= add_rms_norm(", "= rotary(",
-                                 "= attention(", "= linear(", "= swiglu(", "= aten.gelu("}) {
+        for (const char* name :
+             {"= rms_norm(", "= layer_norm(", "= rotary(", "= rotary_pair(", "= attention(",
+              "= linear(", "= linears(", "= gated_linear(", "= aten.gelu("}) {
           fused[name] += got.graph.find(name) != std::string::npos;
         }
         break;

@@ -184,13 +184,17 @@ class Generator {
       return;
     }
     if (random_.chance(30)) node->source = fmt::format("model.layer \"{}\"", random_(0, 9));
-    if (row.traits.mutates >= 0) {
-      forget_state(node->operands[static_cast<size_t>(row.traits.mutates)]);
-    }
+    for (const size_t state : row.traits.mutates) forget_state(node->operands[state]);
     values_.insert(values_.end(), node->results.begin(), node->results.end());
     if (row.traits.view) {
       for (Value* result : node->results) views_.emplace(result, node->operands[0]);
     }
+  }
+
+  Value* new_state(Shape shape) {
+    values_.push_back(graph_.add_state(fmt::format("state.{}", graph_.value_count()),
+                                       {DType::float32, std::move(shape)}));
+    return values_.back();
   }
 
   /// After an overwrite nothing may read the state as it was, nor a view of it.
@@ -328,14 +332,15 @@ bool Generator::made_operands(const OpRow& row, std::vector<Value*>& operands) {
                 optional({input->dtype(), {columns}})};
     result.back() = columns;
     if (name == "linear") operands.push_back(optional({input->dtype(), result}));
-  } else if (name == "layer_norm" || name == "rms_norm" || name == "add_rms_norm") {
+  } else if (name == "layer_norm" || name == "rms_norm" || name == "add_rms_norm" ||
+             name == "add_layer_norm") {
     Value* self = of_rank(static_cast<size_t>(random_(1, 3)));
     if (self == nullptr) return false;
     const ValueType weight{self->dtype(), {self->shape().back()}};
     operands = {self};
-    if (name == "add_rms_norm") operands.push_back(of_type(self->type));
+    if (name.starts_with("add_")) operands.push_back(of_type(self->type));
     operands.push_back(optional(weight));
-    if (name == "layer_norm") operands.push_back(optional(weight));
+    if (name.ends_with("layer_norm")) operands.push_back(optional(weight));
   } else if (name == "aten.embedding" || name == "aten.index_select") {
     const ValueType indices{DType::int64, {random_size()}};
     operands = {of_type({DType::float32, {random_(2, 4), random_(1, 4)}}), of_type(indices)};
@@ -346,19 +351,48 @@ bool Generator::made_operands(const OpRow& row, std::vector<Value*>& operands) {
     operands = {of_type({DType::float32, {batch, Dim(2), queries, head}}),
                 of_type({DType::float32, key}), of_type({DType::float32, key}),
                 optional({DType::boolean, {queries, keys}})};
-    if (name == "attention") operands.push_back(random_.chance(20) ? position() : nullptr);
-  } else if (row.traits.mutates >= 0) {
-    // cache_update(cache, value, position), on a state or what is left of one.
+    if (name == "attention") {
+      operands.push_back(random_.chance(20) ? position() : nullptr);
+      operands.push_back(random_.chance(20) ? of_type({DType::float32, {Dim(2)}}) : nullptr);
+    }
+  } else if (name == "linears" || name == "gated_linear") {
+    Value* input = of_rank(static_cast<size_t>(random_(2, 3)));
+    if (input == nullptr) return false;
+    const bool gated = name == "gated_linear";
+    const Dim columns = random_(1, 4), others = gated ? columns : Dim(random_(1, 4));
+    Value *first = of_type({input->dtype(), {columns, input->shape().back()}}),
+          *second = of_type({input->dtype(), {others, input->shape().back()}});
+    Value *bias = optional({input->dtype(), {columns}}),
+          *other = optional({input->dtype(), {others}});
+    operands = gated ? std::vector{input, first, second, bias, other}
+                     : std::vector{input, first, bias, second, other};
+    made_ = {{"activation", std::string("silu")}};
+  } else if (name == "rotary_pair" || name == "rotary_cache") {
+    const Dim rows = random_size(), size = 2 * random_(1, 2), values = random_(1, 4);
+    const auto heads = [&](int64_t count, const Dim& last) {
+      return of_type({DType::float32, {1, Dim(count), rows, last}});
+    };
+    const ValueType table{DType::float32, {rows, size}}, weight{DType::float32, {size}};
+    if (name == "rotary_pair") {
+      operands = {heads(4, size), heads(2, size)};
+    } else {
+      operands = {heads(4, size),   new_state({1, 2, rows + 2, size}),
+                  heads(2, size),   new_state({1, 2, rows + 2, values}),
+                  heads(2, values), position()};
+    }
+    operands.insert(operands.end(), {of_type(table), of_type(table), optional(weight), nullptr});
+    made_ = {{"eps", 1e-6}};
+  } else if (name == "cache_update") {
+    // On a state or what is left of one.
     std::vector<Value*> states;
     for (Value* value : values_) {
       const Node* producer = value->producer;
-      const bool left = producer != nullptr && producer->op->traits.mutates >= 0;
+      const bool left = producer != nullptr &&
+                        producer->overwritten(static_cast<size_t>(value->index)) != nullptr;
       if (value->kind == ir::ValueKind::state || left) states.push_back(value);
     }
     if (states.empty() || random_.chance(20)) {
-      const ValueType type{DType::float32, {1, random_(1, 2), random_(2, 6), random_(1, 4)}};
-      states = {graph_.add_state(fmt::format("state.{}", graph_.value_count()), type)};
-      values_.push_back(states[0]);
+      states = {new_state({1, random_(1, 2), random_(2, 6), random_(1, 4)})};
     }
     Value* state = random_.pick(states);
     Shape value = state->shape();

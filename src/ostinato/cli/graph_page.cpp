@@ -19,7 +19,7 @@ using ir::Value;
 std::string_view kind_of(const Node& node) {
   const std::string_view name = node.op->name;
   if (node.op->traits.view) return "view";
-  if (node.op->traits.mutates >= 0) return "state";
+  if (node.op->traits.writes()) return "state";
   if (name.find("attention") != name.npos) return "attention";
   if (name.find("norm") != name.npos || name.find("softmax") != name.npos) return "norm";
   if (name.find("linear") != name.npos || name.find("mm") != name.npos || name == "aten.matmul" ||

@@ -147,6 +147,10 @@ class Device {
   /// then makes the operands contiguous and asks again, or reports the gap.
   virtual std::unique_ptr<Kernel> prepare(const Request& request) = 0;
 
+  /// Whether it has kernels for the operator at all. Passes make no fused calls that it would have
+  /// to take apart again.
+  virtual bool has(const ir::OpRow&) const { return true; }
+
   /// Whether the fast tier has no kernel of its own for the operator and runs the reference's.
   virtual bool falls_back(const ir::OpRow&) const { return false; }
 

@@ -10,9 +10,7 @@ using Aliases = std::unordered_map<const Value*, Alias>;
 
 Alias alias_of(const Node& node, size_t index, const Aliases& aliases) {
   const Value* result = node.results[index];
-  if (index == 0 && node.op->traits.mutates >= 0) {
-    return aliases.at(node.operands[static_cast<size_t>(node.op->traits.mutates)]);
-  }
+  if (const Value* state = node.overwritten(index)) return aliases.at(state);
   if (node.op->traits.view) {
     const Alias& shown = aliases.at(node.operands[0]);
     if (auto layout = node.op->view(node, index, shown.layout)) return {shown.base, *layout};

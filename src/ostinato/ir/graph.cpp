@@ -150,6 +150,11 @@ double Node::real(std::string_view wanted) const {
   return get<double>(*this, wanted);
 }
 
+Value* Node::overwritten(size_t result) const {
+  const std::vector<size_t>& mutates = op->traits.mutates;
+  return result < mutates.size() ? operands.at(mutates[result]) : nullptr;
+}
+
 Value* Node::operand(std::string_view wanted) const {
   for (size_t i = 0; i < op->operands.size(); ++i) {
     if (op->operands[i].name == wanted) return operands[operand_range(*this, i).first];
@@ -242,6 +247,10 @@ Node* Graph::add_node(const OpRow& op, std::vector<Value*> operands,
            fmt::format("Its attributes are: {}.", fmt::join(names, ", ")),
            "there is no attribute '{}'", given.name);
     }
+  }
+  while (operands.size() < op.operands.size() &&
+         op.operands[operands.size()].kind == OperandKind::optional) {
+    operands.push_back(nullptr);
   }
   return insert_node(before, op, std::move(operands), std::move(values));
 }

@@ -71,6 +71,9 @@ struct Node {
   const Shape& dims(std::string_view name) const;
   std::vector<int64_t> integers(std::string_view name) const;  ///< none may be symbolic
 
+  /// The operand that the result is after the call has overwritten it; null for other results.
+  Value* overwritten(size_t result) const;
+
   /// The operand of that name in the row: null when None. For a list use `list`.
   Value* operand(std::string_view name) const;
   std::span<Value* const> list() const;  ///< the row's list operand
@@ -97,8 +100,8 @@ class Graph {
   Value* add_state(std::string name, ValueType type);
 
   /// Adds a call before a node (null: at the end), its types inferred by the row. Attributes that
-  /// are not given take the row's default. Throws `invalid_argument` for a wrong number of operands
-  /// or an unknown attribute.
+  /// are not given take the row's default, operands left out at the end are None. Throws
+  /// `invalid_argument` for a wrong number of operands or an unknown attribute.
   Node* add_node(const OpRow& op, std::vector<Value*> operands,
                  const std::vector<NamedAttribute>& attributes, const Node* before = nullptr);
   /// The same, before a node (null: at the end), with all attributes in the row's order.

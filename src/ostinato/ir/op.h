@@ -48,8 +48,11 @@ struct OpTraits {
   /// after they wrote there.
   bool updates = false;
   bool random = false;  ///< two calls with equal operands may differ
-  /// The operand that is overwritten, which must be a state; result 0 is that state afterwards.
-  int mutates = -1;
+  /// The operands that are overwritten, each of which must be a state; result i is what operand
+  /// `mutates[i]` is afterwards.
+  std::vector<size_t> mutates = {};
+
+  bool writes() const { return !mutates.empty(); }
 };
 
 /// The truth about one operator. Printer, parser, verifier, passes and documentation derive from

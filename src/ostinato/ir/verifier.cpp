@@ -121,15 +121,18 @@ class Verifier {
       if (operand != nullptr) check_current(*operand, node.op->name);
     }
     const OpTraits& traits = node.op->traits;
-    if (traits.mutates >= 0) {
-      const Value* target = node.operands.at(static_cast<size_t>(traits.mutates));
-      const bool is_state = target->kind == ValueKind::state ||
-                            (target->kind == ValueKind::result &&
-                             target->producer->op->traits.mutates >= 0 && target->index == 0);
+    for (size_t i = 0; i < traits.mutates.size(); ++i) {
+      const Value* target = node.overwritten(i);
+      const bool is_state =
+          target->kind == ValueKind::state ||
+          (target->kind == ValueKind::result &&
+           target->producer->overwritten(static_cast<size_t>(target->index)) != nullptr);
       if (!is_state) broken("mutation", "{} overwrites what is not a state", to_string(node));
+      check_current(*target, node.op->name);  // that no other operand is the same state
       const Value* state = snapshots_.at(target).state;
-      snapshots_[node.results.at(0)] = {state, ++versions_[state]};
-    } else if (traits.view) {
+      snapshots_[node.results.at(i)] = {state, ++versions_[state]};
+    }
+    if (traits.view) {
       const auto base = snapshots_.find(node.operands.at(0));
       if (base == snapshots_.end()) return;
       for (const Value* result : node.results) snapshots_[result] = base->second;

@@ -64,6 +64,16 @@ std::vector<ValueType> infer_attention(const Node& node) {
              node.integer("window"));
     }
   }
+  if (const Value* sinks = node.operand("sinks")) {
+    require_rank(node, sinks, 1);
+    require_floating(node, sinks);
+    require_equal(node, "the length of 'sinks'", node.operand("query")->shape()[1],
+                  sinks->shape()[0]);
+  }
+  if (node.has("softcap") && !(node.real("softcap") > 0)) {
+    reject(node, "Leave it out for none.", "expected a softcap above 0, got {}",
+           node.real("softcap"));
+  }
   return {check_operands(node, node.operand("mask"), true)};
 }
 
@@ -91,6 +101,8 @@ struct Attention {
   bool causal;
   std::optional<int64_t> window;
   ir::Attribute scale;  // None for 1 / sqrt(D)
+  std::optional<double> softcap = std::nullopt;
+  Value* sinks = nullptr;  // (H), null for none
 };
 
 Value* to_float32(ir::Builder& builder, Value* x) {
@@ -142,6 +154,24 @@ Value* mask_scores(ir::Builder& builder, const Attention& attention, Value* scor
   return scores;
 }
 
+// softcap · tanh(scores / softcap)
+Value* capped(ir::Builder& builder, Value* scores, double softcap) {
+  Value* bent = builder("aten.tanh", {builder("aten.div.Scalar", {scores}, {{"other", softcap}})});
+  return builder("aten.mul.Scalar", {bent}, {{"other", softcap}});
+}
+
+// The softmax over the last dim, beside a logit of each head that leads to no key.
+Value* softmax_with_sinks(ir::Builder& builder, Value* scores, Value* sinks) {
+  Shape shape = scores->shape();
+  const Dim columns = shape[3];
+  shape[3] = 1;
+  sinks = builder("aten.view", {to_float32(builder, sinks)}, {{"size", Shape{1, shape[1], 1, 1}}});
+  sinks = builder("aten.expand", {sinks}, {{"size", shape}});
+  Value* all = builder("aten.cat", {scores, sinks}, {{"dim", -1}});
+  all = builder("aten._softmax", {all}, {{"dim", -1}, {"half_to_float", false}});
+  return builder("aten.slice.Tensor", {all}, {{"dim", -1}, {"start", 0}, {"end", columns}});
+}
+
 // All in fp32, rounded once. A row that may attend nothing gives zeros.
 Value* expand(ir::Builder& builder, const Attention& attention) {
   const Shape query = attention.query->shape();
@@ -157,8 +187,11 @@ Value* expand(ir::Builder& builder, const Attention& attention) {
   k = builder("aten.permute", {k}, {{"dims", Shape{0, 2, 1}}});
   Value* scores = builder("aten.mul.Scalar", {builder("aten.bmm", {q, k})}, {{"other", scale}});
   scores = builder("aten.view", {scores}, {{"size", Shape{query[0], heads, query[2], columns}}});
+  if (attention.softcap) scores = capped(builder, scores, *attention.softcap);
   Value* masked = mask_scores(builder, attention, scores);
-  Value* weights = builder("aten._softmax", {masked}, {{"dim", -1}, {"half_to_float", false}});
+  Value* weights = attention.sinks != nullptr ? softmax_with_sinks(builder, masked, attention.sinks)
+                                              : builder("aten._softmax", {masked},
+                                                        {{"dim", -1}, {"half_to_float", false}});
   if (masked != scores && !columns.is(0)) {
     Value* best = builder("aten.amax", {masked}, {{"dim", Shape{-1}}, {"keepdim", true}});
     Value* nothing =
@@ -176,6 +209,8 @@ Value* expand(ir::Builder& builder, const Attention& attention) {
 std::vector<Value*> expand_attention(ir::Builder& builder, const Node& node) {
   std::optional<int64_t> window;
   if (node.has("window")) window = node.integer("window");
+  std::optional<double> softcap;
+  if (node.has("softcap")) softcap = node.real("softcap");
   return {expand(builder, {.query = node.operand("query"),
                            .key = node.operand("key"),
                            .value = node.operand("value"),
@@ -184,7 +219,9 @@ std::vector<Value*> expand_attention(ir::Builder& builder, const Node& node) {
                            .offset = node.dim("offset"),
                            .causal = node.flag("causal"),
                            .window = window,
-                           .scale = node.attribute("scale")})};
+                           .scale = node.attribute("scale"),
+                           .softcap = softcap,
+                           .sinks = node.operand("sinks")})};
 }
 
 std::vector<Value*> expand_scaled_dot_product_attention(ir::Builder& builder, const Node& node) {
@@ -212,15 +249,20 @@ void add_attention(ir::OpTable& table) {
   using enum ir::AttrKind;
   using enum ir::OperandKind;
   const ir::AttrSpec scale{"scale", real, ir::Attribute{}};
-  table.add(
-      {.name = "attention",
-       .operands = {{"query"}, {"key"}, {"value"}, {"mask", optional}, {"position", optional}},
-       .attributes = {scale,
-                      {"causal", boolean, false},
-                      {"offset", integer, Dim(0)},
-                      {"window", integer, ir::Attribute{}}},
-       .infer = infer_attention,
-       .expand = expand_attention});
+  table.add({.name = "attention",
+             .operands = {{"query"},
+                          {"key"},
+                          {"value"},
+                          {"mask", optional},
+                          {"position", optional},
+                          {"sinks", optional}},
+             .attributes = {scale,
+                            {"causal", boolean, false},
+                            {"offset", integer, Dim(0)},
+                            {"window", integer, ir::Attribute{}},
+                            {"softcap", real, ir::Attribute{}}},
+             .infer = infer_attention,
+             .expand = expand_attention});
   table.add({.name = "aten.scaled_dot_product_attention",
              .operands = {{"query"}, {"key"}, {"value"}, {"attn_mask", optional}},
              .attributes = {{"dropout_p", real, 0.0},

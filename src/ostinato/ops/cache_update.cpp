@@ -1,3 +1,5 @@
+#include "ostinato/ops/cache_update.h"
+
 #include "ostinato/ops/infer.h"
 #include "ostinato/ops/ops.h"
 
@@ -8,11 +10,17 @@ namespace {
 using ir::Node;
 using ir::Value;
 
-// cache (B, H, C, D), value (B, H, S, D), position ()
 std::vector<ir::ValueType> infer_cache_update(const Node& node) {
-  const Value *cache = node.operand("cache"), *value = node.operand("value");
-  const Value* position = node.operand("position");
-  require_same_dtype(node, {node.operands.data(), 2});
+  Value* cache = node.operand("cache");
+  check_cache_update(node, cache, node.operand("value"), node.operand("position"));
+  return {cache->type};
+}
+
+}  // namespace
+
+void check_cache_update(const Node& node, Value* cache, Value* value, const Value* position) {
+  Value* const tensors[] = {cache, value};
+  require_same_dtype(node, tensors);
   require_rank(node, cache, 4);
   require_rank(node, value, 4);
   require_rank(node, position, 0);
@@ -26,17 +34,14 @@ std::vector<ir::ValueType> infer_cache_update(const Node& node) {
     reject(node, "Make the cache longer.", "expected at most {} new rows, got {}",
            cache->shape()[2].str(), value->shape()[2].str());
   }
-  return {cache->type};
 }
-
-}  // namespace
 
 void add_cache_update(ir::OpTable& table) {
   // Writes `value` to the cache's rows from `position` on.
   table.add({.name = "cache_update",
              .operands = {{"cache"}, {"value"}, {"position"}},
              .infer = infer_cache_update,
-             .traits = {.mutates = 0}});
+             .traits = {.mutates = {0}}});
 }
 
 }  // namespace ostinato::ops

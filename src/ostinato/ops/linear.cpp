@@ -11,46 +11,112 @@ using ir::Shape;
 using ir::Value;
 using ir::ValueType;
 
-// x · weightᵀ + bias
-std::vector<ValueType> infer_aten_linear(const Node& node) {
-  const Value *input = node.operand("input"), *weight = node.operand("weight");
-  require_floating(node, input);
-  require_same_dtype(node, node.operands);
+// x · weightᵀ + bias; bias may be None
+ValueType product_type(const Node& node, const Value* input, const Value* weight,
+                       const Value* bias) {
   require_rank(node, weight, 2);
   if (input->rank() == 0) reject(node, "Use aten.mul.Tensor.", "expected at least 1 dim, got ()");
   require_equal(node, fmt::format("the last dim of {}", to_string(input->shape())),
                 weight->shape()[1], input->shape().back());
   Shape shape = input->shape();
   shape.back() = weight->shape()[0];
-  if (const Value* bias = node.operand("bias")) {
+  if (bias != nullptr) {
     require_rank(node, bias, 1);
     require_equal(node, "the length of 'bias'", weight->shape()[0], bias->shape()[0]);
   }
-  return {{input->dtype(), shape}};
+  return {input->dtype(), shape};
+}
+
+std::vector<ValueType> infer_aten_linear(const Node& node) {
+  const Value* input = node.operand("input");
+  require_floating(node, input);
+  require_same_dtype(node, node.operands);
+  return {product_type(node, input, node.operand("weight"), node.operand("bias"))};
+}
+
+void check_activation(const Node& node) {
+  const std::string& activation = node.string("activation");
+  for (const std::string_view known : {"none", "relu", "gelu", "gelu_tanh", "silu"}) {
+    if (activation == known) return;
+  }
+  reject(node, "Use none, relu, gelu, gelu_tanh or silu.", "there is no activation '{}'",
+         activation);
+}
+
+Value* activate(ir::Builder& builder, const Node& node, Value* x) {
+  const std::string& activation = node.string("activation");
+  if (activation == "relu") return builder("aten.relu", {x});
+  if (activation == "silu") return builder("aten.silu", {x});
+  if (activation == "gelu") return builder("aten.gelu", {x}, {{"approximate", "none"}});
+  if (activation == "gelu_tanh") return builder("aten.gelu", {x}, {{"approximate", "tanh"}});
+  return x;
 }
 
 // act(x · weightᵀ + bias) + residual
 std::vector<ValueType> infer_linear(const Node& node) {
   std::vector<ValueType> types = infer_aten_linear(node);
   require_broadcastable(node, node.operand("residual"), types[0].shape);
-  const std::string& activation = node.string("activation");
-  for (const std::string_view known : {"none", "relu", "gelu", "gelu_tanh", "silu"}) {
-    if (activation == known) return types;
-  }
-  reject(node, "Use none, relu, gelu, gelu_tanh or silu.", "there is no activation '{}'",
-         activation);
+  check_activation(node);
+  return types;
 }
 
 std::vector<Value*> expand_linear(ir::Builder& builder, const Node& node) {
   Value* y =
       builder("aten.linear", {node.operand("input"), node.operand("weight"), node.operand("bias")});
-  const std::string& activation = node.string("activation");
-  if (activation == "relu") y = builder("aten.relu", {y});
-  if (activation == "silu") y = builder("aten.silu", {y});
-  if (activation == "gelu") y = builder("aten.gelu", {y}, {{"approximate", "none"}});
-  if (activation == "gelu_tanh") y = builder("aten.gelu", {y}, {{"approximate", "tanh"}});
+  y = activate(builder, node, y);
   if (Value* residual = node.operand("residual")) y = builder("aten.add.Tensor", {y, residual});
   return {y};
+}
+
+// x · weightᵀ + bias for each weight
+std::vector<ValueType> infer_linears(const Node& node) {
+  const Value* input = node.operand("input");
+  const std::span<Value* const> pairs = node.list();
+  require_floating(node, input);
+  require_same_dtype(node, node.operands);
+  if (pairs.empty() || pairs.size() % 2 != 0) {
+    reject(node, "Give a bias or None after each weight.",
+           "expected pairs of weights and biases, got {} operands", pairs.size());
+  }
+  std::vector<ValueType> types;
+  for (size_t i = 0; i < pairs.size(); i += 2) {
+    if (pairs[i] == nullptr) {
+      reject(node, "Give a weight before each bias.", "expected weight {}, got None", i / 2);
+    }
+    types.push_back(product_type(node, input, pairs[i], pairs[i + 1]));
+  }
+  return types;
+}
+
+std::vector<Value*> expand_linears(ir::Builder& builder, const Node& node) {
+  const std::span<Value* const> pairs = node.list();
+  std::vector<Value*> results;
+  for (size_t i = 0; i < pairs.size(); i += 2) {
+    results.push_back(builder("aten.linear", {node.operand("input"), pairs[i], pairs[i + 1]}));
+  }
+  return results;
+}
+
+// act(x · gate_weightᵀ + gate_bias) · (x · up_weightᵀ + up_bias)
+std::vector<ValueType> infer_gated_linear(const Node& node) {
+  const Value* input = node.operand("input");
+  require_floating(node, input);
+  require_same_dtype(node, node.operands);
+  const ValueType gate =
+      product_type(node, input, node.operand("gate_weight"), node.operand("gate_bias"));
+  const ValueType up =
+      product_type(node, input, node.operand("up_weight"), node.operand("up_bias"));
+  require_equal(node, "the first dim of 'up_weight'", gate.shape.back(), up.shape.back());
+  check_activation(node);
+  return {gate};
+}
+
+std::vector<Value*> expand_gated_linear(ir::Builder& builder, const Node& node) {
+  Value* input = node.operand("input");
+  Value* gate =
+      builder("aten.linear", {input, node.operand("gate_weight"), node.operand("gate_bias")});
+  Value* up = builder("aten.linear", {input, node.operand("up_weight"), node.operand("up_bias")});
+  return {builder("aten.mul.Tensor", {activate(builder, node, gate), up})};
 }
 
 }  // namespace
@@ -66,6 +132,21 @@ void add_linear(ir::OpTable& table) {
              .attributes = {{"activation", string, std::string("none")}},
              .infer = infer_linear,
              .expand = expand_linear});
+  // A result for each weight; after each weight its bias, or None.
+  table.add({.name = "linears",
+             .operands = {{"input"}, {"weights_and_biases", optional_list}},
+             .results = -1,
+             .infer = infer_linears,
+             .expand = expand_linears});
+  table.add({.name = "gated_linear",
+             .operands = {{"input"},
+                          {"gate_weight"},
+                          {"up_weight"},
+                          {"gate_bias", optional},
+                          {"up_bias", optional}},
+             .attributes = {{"activation", string}},
+             .infer = infer_gated_linear,
+             .expand = expand_gated_linear});
 }
 
 }  // namespace ostinato::ops

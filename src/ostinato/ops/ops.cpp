@@ -23,6 +23,7 @@ const ir::OpTable& table() {
     add_reduce(rows);
     add_rms_norm(rows);
     add_rotary(rows);
+    add_rotary_pair(rows);
     add_scan(rows);
     add_slice(rows);
     add_softmax(rows);

@@ -29,6 +29,7 @@ void add_pool(ir::OpTable& table);
 void add_reduce(ir::OpTable& table);
 void add_rms_norm(ir::OpTable& table);
 void add_rotary(ir::OpTable& table);
+void add_rotary_pair(ir::OpTable& table);
 void add_scan(ir::OpTable& table);
 void add_slice(ir::OpTable& table);
 void add_softmax(ir::OpTable& table);

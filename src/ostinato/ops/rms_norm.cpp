@@ -1,4 +1,5 @@
-#include "ostinato/ir/builder.h"
+#include "ostinato/ops/rms_norm.h"
+
 #include "ostinato/ops/infer.h"
 #include "ostinato/ops/ops.h"
 
@@ -34,33 +35,31 @@ std::vector<ValueType> infer_add_rms_norm(const Node& node) {
   return {normalised_type(node), {promote({node.operands.data(), 2}), self->shape()}};
 }
 
-// x / sqrt(mean(x²) + eps) in fp32, rounded to x's dtype, then times the weight.
-Value* expand_norm(ir::Builder& builder, const Node& node, Value* x) {
+std::vector<Value*> expand_rms_norm(ir::Builder& builder, const Node& node) {
+  return {rms_norm(builder, node.operand("self"), node.operand("weight"), node.real("eps"))};
+}
+
+std::vector<Value*> expand_add_rms_norm(ir::Builder& builder, const Node& node) {
+  Value* sum = builder("aten.add.Tensor", {node.operand("self"), node.operand("residual")});
+  return {rms_norm(builder, sum, node.operand("weight"), node.real("eps")), sum};
+}
+
+}  // namespace
+
+Value* rms_norm(ir::Builder& builder, Value* x, Value* weight, double eps) {
   Value* wide = x;
   if (x->dtype() != DType::float32) {
     wide = builder("aten._to_copy", {x}, {{"dtype", DType::float32}});
   }
   Value* squares = builder("aten.pow.Tensor_Scalar", {wide}, {{"exponent", 2}});
   Value* mean = builder("aten.mean.dim", {squares}, {{"dim", ir::Shape{-1}}, {"keepdim", true}});
-  Value* shifted = builder("aten.add.Scalar", {mean}, {{"other", node.real("eps")}});
+  Value* shifted = builder("aten.add.Scalar", {mean}, {{"other", eps}});
   Value* y = builder("aten.mul.Tensor", {wide, builder("aten.rsqrt", {shifted})});
   if (x->dtype() != DType::float32) {
     y = builder("aten._to_copy", {y}, {{"dtype", x->dtype()}});
   }
-  Value* weight = node.operand("weight");
   return weight == nullptr ? y : builder("aten.mul.Tensor", {y, weight});
 }
-
-std::vector<Value*> expand_rms_norm(ir::Builder& builder, const Node& node) {
-  return {expand_norm(builder, node, node.operand("self"))};
-}
-
-std::vector<Value*> expand_add_rms_norm(ir::Builder& builder, const Node& node) {
-  Value* sum = builder("aten.add.Tensor", {node.operand("self"), node.operand("residual")});
-  return {expand_norm(builder, node, sum), sum};
-}
-
-}  // namespace
 
 void add_rms_norm(ir::OpTable& table) {
   using enum ir::OperandKind;

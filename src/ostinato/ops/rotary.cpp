@@ -1,4 +1,5 @@
-#include "ostinato/ir/builder.h"
+#include "ostinato/ops/rotary.h"
+
 #include "ostinato/ops/infer.h"
 #include "ostinato/ops/ops.h"
 
@@ -10,27 +11,6 @@ using ir::Dim;
 using ir::Node;
 using ir::Shape;
 using ir::Value;
-
-std::vector<ir::ValueType> infer_rotary(const Node& node) {
-  const Value *self = node.operand("self"), *cos = node.operand("cos"), *sin = node.operand("sin");
-  for (const Value* operand : node.operands) require_floating(node, operand);
-  if (self->rank() == 0 || cos->rank() == 0 || sin->rank() == 0) {
-    reject(node, "Give (B, H, S, D).", "expected at least 1 dim, got ()");
-  }
-  Shape rotated = self->shape();
-  rotated.back() = cos->shape().back();
-  const Dim passed = self->shape().back() - rotated.back();
-  if (!rotated.back().is_constant() || rotated.back().value() % 2 != 0 ||
-      (passed.is_constant() && passed.value() < 0)) {
-    reject(node, "Give cosines for an even number of the last dim's elements.",
-           "expected an even last dim of 'cos' of at most {}, got {}", self->shape().back().str(),
-           rotated.back().str());
-  }
-  require_equal(node, "the last dim of 'sin'", rotated.back(), sin->shape().back());
-  require_broadcastable(node, cos, rotated);
-  require_broadcastable(node, sin, rotated);
-  return {{promote(node.operands), self->shape()}};
-}
 
 Value* slice(ir::Builder& builder, Value* x, const Dim& start, const Dim& end) {
   return builder("aten.slice.Tensor", {x}, {{"dim", -1}, {"start", start}, {"end", end}});
@@ -53,19 +33,48 @@ Value* rotate_half(ir::Builder& builder, Value* x, bool interleaved) {
   return interleaved ? builder("aten.view", {y}, {{"size", shape}}) : y;
 }
 
+std::vector<ir::ValueType> infer_rotary(const Node& node) {
+  const Value* self = node.operand("self");
+  check_rotary(node, self, node.operand("cos"), node.operand("sin"));
+  return {{promote(node.operands), self->shape()}};
+}
+
 std::vector<Value*> expand_rotary(ir::Builder& builder, const Node& node) {
-  Value *self = node.operand("self"), *cos = node.operand("cos"), *sin = node.operand("sin");
-  const Dim rotated = cos->shape().back(), all = self->shape().back();
-  const bool partial = !(rotated == all);
-  Value* x = partial ? slice(builder, self, 0, rotated) : self;
-  Value* turned = rotate_half(builder, x, node.flag("interleaved"));
-  Value* y = builder("aten.add.Tensor", {builder("aten.mul.Tensor", {x, cos}),
-                                         builder("aten.mul.Tensor", {turned, sin})});
-  if (!partial) return {y};
-  return {builder("aten.cat", {y, slice(builder, self, rotated, all)}, {{"dim", -1}})};
+  return {rotary(builder, node.operand("self"), node.operand("cos"), node.operand("sin"),
+                 node.flag("interleaved"))};
 }
 
 }  // namespace
+
+void check_rotary(const Node& node, const Value* x, const Value* cos, const Value* sin) {
+  for (const Value* operand : {x, cos, sin}) require_floating(node, operand);
+  if (x->rank() == 0 || cos->rank() == 0 || sin->rank() == 0) {
+    reject(node, "Give (B, H, S, D).", "expected at least 1 dim, got ()");
+  }
+  Shape rotated = x->shape();
+  rotated.back() = cos->shape().back();
+  const Dim passed = x->shape().back() - rotated.back();
+  if (!rotated.back().is_constant() || rotated.back().value() % 2 != 0 ||
+      (passed.is_constant() && passed.value() < 0)) {
+    reject(node, "Give cosines for an even number of the last dim's elements.",
+           "expected an even last dim of 'cos' of at most {}, got {}", x->shape().back().str(),
+           rotated.back().str());
+  }
+  require_equal(node, "the last dim of 'sin'", rotated.back(), sin->shape().back());
+  require_broadcastable(node, cos, rotated);
+  require_broadcastable(node, sin, rotated);
+}
+
+Value* rotary(ir::Builder& builder, Value* self, Value* cos, Value* sin, bool interleaved) {
+  const Dim rotated = cos->shape().back(), all = self->shape().back();
+  const bool partial = !(rotated == all);
+  Value* x = partial ? slice(builder, self, 0, rotated) : self;
+  Value* turned = rotate_half(builder, x, interleaved);
+  Value* y = builder("aten.add.Tensor", {builder("aten.mul.Tensor", {x, cos}),
+                                         builder("aten.mul.Tensor", {turned, sin})});
+  if (!partial) return y;
+  return builder("aten.cat", {y, slice(builder, self, rotated, all)}, {{"dim", -1}});
+}
 
 void add_rotary(ir::OpTable& table) {
   table.add({.name = "rotary",

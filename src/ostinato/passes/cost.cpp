@@ -30,24 +30,51 @@ double inner_size(const Node& node) {
     return size_at(node.operands[1], node.operands[1]->rank() - 1);
   }
   if (one_of(name, {"aten.mm", "aten.bmm", "aten.matmul", "aten.dot", "aten.mv", "aten.linear",
-                    "linear", "transformers.grouped_mm_fallback"})) {
+                    "linear", "linears", "gated_linear", "transformers.grouped_mm_fallback"})) {
     return size_at(node.operands[0], node.operands[0]->rank() - 1);
   }
   return 0;
+}
+
+bool has_operand(const Node& node, std::string_view name) {
+  const auto& specs = node.op->operands;
+  return std::any_of(specs.begin(), specs.end(), [&](const ir::OperandSpec& spec) {
+    return spec.name == name && node.operand(name) != nullptr;
+  });
+}
+
+bool is_overwritten(const Node& node, size_t operand) {
+  const std::vector<size_t>& mutates = node.op->traits.mutates;
+  return std::find(mutates.begin(), mutates.end(), operand) != mutates.end();
+}
+
+/// With what is done to each element of a result.
+double product_flops(const Node& node, double inner) {
+  const std::string_view name = node.op->name;
+  if (name == "linears") {
+    double flops = 0;
+    for (size_t i = 0; i < node.results.size(); ++i) {
+      const bool biased = node.list()[2 * i + 1] != nullptr;
+      flops += elements(node.results[i]) * (2 * inner + (biased ? 1 : 0));
+    }
+    return flops;
+  }
+  double per_element = name == "gated_linear" ? 4 * inner + 1 : 2 * inner;
+  for (const std::string_view addend : {"bias", "gate_bias", "up_bias", "residual"}) {
+    if (has_operand(node, addend)) ++per_element;
+  }
+  if (one_of(name, {"linear", "gated_linear"}) && node.string("activation") != "none") {
+    ++per_element;
+  }
+  if (one_of(name, {"aten.addmm", "aten.baddbmm"})) ++per_element;
+  return elements(node.results[0]) * per_element;
 }
 
 double flops_of(const Node& node) {
   const std::string_view name = node.op->name;
   const double written = elements(node.results[0]);
   if (const double inner = inner_size(node); inner > 0) {
-    double per_element = 2 * inner;
-    if (name == "linear") {
-      per_element += node.operand("residual") != nullptr ? 1 : 0;
-      per_element += node.string("activation") != "none" ? 1 : 0;
-    }
-    if (one_of(name, {"linear", "aten.linear"}) && node.operand("bias") != nullptr) ++per_element;
-    if (one_of(name, {"aten.addmm", "aten.baddbmm"})) ++per_element;
-    return written * per_element;
+    return product_flops(node, inner);
   }
   if (name == "aten.convolution") {
     const Value *input = node.operands[0], *weight = node.operands[1];
@@ -65,13 +92,13 @@ double flops_of(const Node& node) {
                            [](double sum, const auto& call) { return sum + flops_of(*call); });
   }
   double most = 0;
-  const int state = node.op->traits.mutates;
   for (size_t i = 0; i < node.operands.size(); ++i) {
-    if (node.operands[i] == nullptr || static_cast<int>(i) == state) continue;
+    if (node.operands[i] == nullptr || is_overwritten(node, i)) continue;
     most = std::max(most, elements(node.operands[i]));
   }
-  if (state >= 0) return most;
-  for (const Value* result : node.results) most = std::max(most, elements(result));
+  for (size_t i = node.op->traits.mutates.size(); i < node.results.size(); ++i) {
+    most = std::max(most, elements(node.results[i]));
+  }
   return most;
 }
 
@@ -88,11 +115,12 @@ double bytes_read(const Value* value, const ir::Layout& layout) {
 
 double bytes_of_call(const Node& node, const Aliases& aliases) {
   double bytes = 0;
-  if (const int state = node.op->traits.mutates; state >= 0) {
-    // Of the state only the place is written that the value after it goes to.
-    bytes = static_cast<double>(ir::bytes_of(*node.operands[static_cast<size_t>(state) + 1]));
-  } else {
-    for (const Value* result : node.results) bytes += static_cast<double>(ir::bytes_of(*result));
+  for (const size_t state : node.op->traits.mutates) {
+    // Of a state only the place is written that the operand after it goes to.
+    bytes += static_cast<double>(ir::bytes_of(*node.operands[state + 1]));
+  }
+  for (size_t i = node.op->traits.mutates.size(); i < node.results.size(); ++i) {
+    bytes += static_cast<double>(ir::bytes_of(*node.results[i]));
   }
   const double written = bytes;
   const bool looks_up = one_of(
@@ -101,7 +129,7 @@ double bytes_of_call(const Node& node, const Aliases& aliases) {
   for (size_t i = 0; i < node.operands.size(); ++i) {
     const Value* operand = node.operands[i];
     if (operand == nullptr || !seen.insert(operand).second) continue;
-    if (static_cast<int>(i) == node.op->traits.mutates) continue;
+    if (is_overwritten(node, i)) continue;
     const double read = bytes_read(operand, aliases.at(operand).layout);
     bytes += i == 0 && looks_up ? std::min(read, written) : read;
   }

@@ -84,7 +84,7 @@ bool eliminate_common(ir::Graph& graph, const PassContext&) {
   const auto& nodes = graph.nodes();
   for (auto it = nodes.begin(); it != nodes.end();) {
     Node* node = (it++)->get();
-    if (node->op->traits.random || node->op->traits.mutates >= 0) continue;
+    if (node->op->traits.random || node->op->traits.writes()) continue;
     const auto [first, inserted] = seen.insert(node);
     if (inserted) continue;
     for (size_t i = 0; i < node->results.size(); ++i) {

@@ -12,7 +12,7 @@ bool eliminate_dead(ir::Graph& graph, const PassContext&) {
     ir::Node* node = (--it)->get();
     const bool used = std::any_of(node->results.begin(), node->results.end(),
                                   [&](const ir::Value* result) { return graph.is_used(result); });
-    if (used || node->op->traits.mutates >= 0) continue;
+    if (used || node->op->traits.writes()) continue;
     ++it;
     graph.erase(node);
     changed = true;

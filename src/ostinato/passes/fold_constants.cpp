@@ -62,7 +62,7 @@ class Folder {
 
   bool is_known(const Node& node) const {
     const ir::OpTraits& traits = node.op->traits;
-    return !traits.random && traits.mutates < 0 && is_concrete(node) &&
+    return !traits.random && !traits.writes() && is_concrete(node) &&
            std::all_of(node.operands.begin(), node.operands.end(),
                        [this](const Value* operand) { return is_known(operand); });
   }

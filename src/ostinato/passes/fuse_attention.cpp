@@ -102,23 +102,30 @@ class Fuser {
     const auto& nodes = graph_.nodes();
     for (auto it = nodes.begin(); it != nodes.end();) {
       Node* node = (it++)->get();
-      const bool plain = node->op->name == "aten.scaled_dot_product_attention";
-      if (plain && fuse(node)) changed = true;
+      if (takes(*node) && fuse(node)) changed = true;
     }
     return changed;
   }
 
  private:
+  static bool takes(const Node& node) {
+    if (node.op->name == "attention") {
+      return !node.flag("causal") && node.operand("position") == nullptr;
+    }
+    return node.op->name == "aten.scaled_dot_product_attention" && node.operands[0]->rank() == 4;
+  }
+
   bool fuse(Node* node) {
-    Value *query = node->operand("query"), *mask = node->operand("attn_mask");
-    if (query->rank() != 4) return false;
-    Value *key = node->operand("key"), *value = node->operand("value");
+    const bool plain = node->op->name == "aten.scaled_dot_product_attention";
+    Value *query = node->operands[0], *key = node->operands[1], *value = node->operands[2];
+    Value* mask = node->operands[3];
     Value *narrow_key = without_repetition(key), *narrow_value = without_repetition(value);
     if (narrow_key->shape()[1] == narrow_value->shape()[1]) {
       key = narrow_key;
       value = narrow_value;
     }
-    Band band{.causal = node->flag("is_causal"), .offset = 0, .window = std::nullopt};
+    const bool causal = plain && node->flag("is_causal");
+    Band band{.causal = causal, .offset = 0, .window = std::nullopt};
     if (mask != nullptr) {
       if (!functions_) functions_.emplace(graph_);
       const std::optional<Conditions> allowed = allowed_by(mask, *functions_);
@@ -128,11 +135,15 @@ class Fuser {
         mask = nullptr;
       }
     }
+    if (!plain && mask == node->operands[3] && key == node->operands[1]) return false;
     ir::Builder builder = builder_before(graph_, node);
     std::vector<ir::NamedAttribute> attributes{
         {"scale", node->attribute("scale")}, {"causal", band.causal}, {"offset", band.offset}};
     if (band.window) attributes.emplace_back("window", *band.window);
-    replace(graph_, node, builder("attention", {query, key, value, mask, nullptr}, attributes));
+    if (!plain) attributes.emplace_back("softcap", node->attribute("softcap"));
+    Value* sinks = plain ? nullptr : node->operand("sinks");
+    replace(graph_, node,
+            builder("attention", {query, key, value, mask, nullptr, sinks}, attributes));
     return true;
   }
 

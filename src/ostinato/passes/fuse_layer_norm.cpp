@@ -97,10 +97,20 @@ Value* fuse_vector(ir::Graph& graph, const Node* node) {
   return nullptr;
 }
 
+/// Of ATen's operator, over the last dim, the norm alone is read.
+Value* fuse_native(ir::Graph& graph, const Node* node) {
+  if (node->op->name != "aten.native_layer_norm") return nullptr;
+  const bool last = node->dims("normalized_shape").size() == 1;
+  if (!last || graph.is_used(node->results[1]) || graph.is_used(node->results[2])) return nullptr;
+  return layer_norm(graph, node, node->operands[0], node->operand("weight"), node->operand("bias"),
+                    node->real("eps"));
+}
+
 }  // namespace
 
 bool fuse_layer_norm(ir::Graph& graph, const PassContext&) {
-  return fuse_calls(graph, {fuse_centred_norm, fuse_variance, fuse_casts, fuse_vector});
+  return fuse_calls(graph,
+                    {fuse_native, fuse_centred_norm, fuse_variance, fuse_casts, fuse_vector});
 }
 
 }  // namespace ostinato::passes

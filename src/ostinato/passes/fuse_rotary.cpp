@@ -1,73 +1,191 @@
-#include "ostinato/ops/ops.h"
-#include "ostinato/ops/slice.h"
 #include "ostinato/passes/match.h"
 #include "ostinato/passes/pass.h"
 #include "ostinato/passes/rewrite.h"
 
-// Rotary position embedding (Su et al. 2021) by halves: x · cos + (-b, a) · sin of x = (a, b).
+// Rotary position embedding (Su et al. 2021) of x = (a, b), halves or neighbours:
+// x · cos + (-b, a) · sin, or (a · cos - b · sin, b · cos + a · sin) with tables of half the size.
 namespace ostinato::passes {
 
 namespace {
 
 using ir::Dim;
 using ir::Node;
+using ir::Shape;
 using ir::Value;
+
+/// Two values, as halves of the last dim or as neighbours in it.
+struct Two {
+  Value *first, *second;
+  bool interleaved;
+};
 
 bool is_last_dim(const Node& node, std::string_view attribute, size_t rank) {
   const int64_t dim = node.integer(attribute);
   return dim == -1 || dim == static_cast<int64_t>(rank) - 1;
 }
 
-/// x of x[..., start:end], along the last dim.
-Value* sliced(const Value* part, const Dim& start, const Dim& end) {
-  const Node* node = call_of(part, {"aten.slice.Tensor"});
-  if (node == nullptr) return nullptr;
-  Value* x = node->operands[0];
-  if (!is_last_dim(*node, "dim", x->rank())) return nullptr;
-  const ops::Slice slice = ops::slice_of(*node, x->shape());
-  const bool same = slice.start == start && slice.length == end - start && slice.step == 1;
-  return same ? x : nullptr;
+const Node* reshape_of(const Value* value) {
+  return call_of(value, {"aten.view", "aten.reshape", "aten._unsafe_view"});
 }
 
-/// The two parts of a concatenation along the last dim.
-std::optional<std::pair<Value*, Value*>> two_parts(const Value* value) {
+/// x of x[..., None].
+Value* raised(const Value* value) {
+  const Node* node = call_of(value, {"aten.unsqueeze", "aten.view", "aten.reshape"});
+  if (node == nullptr) return nullptr;
+  Value* x = node->operands[0];
+  Shape shape = x->shape();
+  shape.emplace_back(1);
+  return shape == value->shape() ? x : nullptr;
+}
+
+/// Of a concatenation along the last dim.
+std::optional<Two> two_halves(const Value* value) {
   const Node* node = call_of(value, {"aten.cat"});
   if (node == nullptr || node->list().size() != 2) return std::nullopt;
   if (!is_last_dim(*node, "dim", value->rank())) return std::nullopt;
-  return std::pair(node->list()[0], node->list()[1]);
+  return Two{node->list()[0], node->list()[1], false};
 }
 
-/// x = (a, b) of (-b, a).
-Value* turned(const Value* value) {
-  const auto parts = two_parts(value);
+/// Of a stack along a new last dim that is joined with the one before.
+std::optional<Two> two_neighbours(const Value* value) {
+  const Node* joined = reshape_of(value);
+  if (joined == nullptr || value->rank() == 0) return std::nullopt;
+  const Value* pairs = joined->operands[0];
+  Shape shape = value->shape();
+  if (!shape.back().is_constant() || shape.back().value() % 2 != 0) return std::nullopt;
+  shape.back() = floor_div(shape.back(), 2);
+  shape.emplace_back(2);
+  if (pairs->shape() != shape) return std::nullopt;
+  if (const Node* stack = call_of(pairs, {"aten.stack"})) {
+    const bool fits = stack->list().size() == 2 && is_last_dim(*stack, "dim", pairs->rank());
+    return fits ? std::optional(Two{stack->list()[0], stack->list()[1], true}) : std::nullopt;
+  }
+  const std::optional<Two> columns = two_halves(pairs);
+  Value* first = columns ? raised(columns->first) : nullptr;
+  Value* second = columns ? raised(columns->second) : nullptr;
+  if (first == nullptr || second == nullptr) return std::nullopt;
+  return Two{first, second, true};
+}
+
+std::optional<Two> two_parts(const Value* value) {
+  const std::optional<Two> halves = two_halves(value);
+  return halves ? halves : two_neighbours(value);
+}
+
+/// x of x[..., start : start + length · step : step].
+Value* sliced(const Value* value, const Dim& start, const Dim& length, int64_t step = 1) {
+  const std::optional<Part> part = part_of_last_dim(value);
+  const bool same = part && part->start == start && part->length == length && part->step == step;
+  return same ? part->whole : nullptr;
+}
+
+/// x of its two parts.
+Value* whole_of(const Value* a, const Value* b, bool interleaved) {
+  if (a->rank() == 0 || a->shape() != b->shape()) return nullptr;
+  const Dim& half = a->shape().back();
+  Value* x = interleaved ? sliced(a, 0, half, 2) : sliced(a, 0, half);
+  if (x == nullptr || x != (interleaved ? sliced(b, 1, half, 2) : sliced(b, half, half))) {
+    return nullptr;
+  }
+  const Dim& all = x->shape().back();
+  return half.is_constant() && all == half + half ? x : nullptr;
+}
+
+/// Of (-b, a).
+struct Turn {
+  Value* x;
+  bool interleaved;
+};
+
+std::optional<Turn> turned(const Value* value) {
+  const std::optional<Two> parts = two_parts(value);
   const Node* negated = parts ? call_of(parts->first, {"aten.neg"}) : nullptr;
-  if (negated == nullptr || value->rank() == 0) return nullptr;
-  const Dim& all = value->shape().back();
-  if (!all.is_constant() || all.value() % 2 != 0) return nullptr;
-  const Dim half(all.value() / 2);
-  Value* x = sliced(negated->operands[0], half, all);
-  return x != nullptr && x == sliced(parts->second, 0, half) ? x : nullptr;
+  if (negated == nullptr) return std::nullopt;
+  Value* x = whole_of(parts->second, negated->operands[0], parts->interleaved);
+  if (x == nullptr || x->shape() != value->shape()) return std::nullopt;
+  return Turn{x, parts->interleaved};
 }
 
-/// Whether `cos` or `sin` gives every element of the last dim a factor of its own.
+/// Whether `cos` or `sin` gives each of the last dim's elements a factor of its own.
 bool is_table(const Value* table, const Value* x) {
   return table->rank() > 0 && table->rank() <= x->rank() && is_floating(table->dtype()) &&
          table->shape().back() == x->shape().back();
 }
 
-Value* fuse_halves(ir::Graph& graph, const Node* node) {
+Value* rotary(ir::Graph& graph, const Node* node, std::vector<Value*> operands, bool interleaved) {
+  return builder_before(graph, node)("rotary", std::move(operands), {{"interleaved", interleaved}});
+}
+
+Value* fuse_turn(ir::Graph& graph, const Node* node) {
   if (!is_plain_sum(*node)) return nullptr;
   for (const size_t side : {size_t{0}, size_t{1}}) {
     const Node* straight = only_call_of(node->operands[side], {"aten.mul.Tensor"});
     const Node* crossed = only_call_of(node->operands[1 - side], {"aten.mul.Tensor"});
     if (straight == nullptr || crossed == nullptr) return nullptr;
     for (const size_t factor : {size_t{0}, size_t{1}}) {
-      Value* x = turned(crossed->operands[factor]);
-      Value* sin = crossed->operands[1 - factor];
-      Value* cos = x != nullptr ? other_factor(*straight, x) : nullptr;
+      const std::optional<Turn> turn = turned(crossed->operands[factor]);
+      if (!turn) continue;
+      Value *x = turn->x, *sin = crossed->operands[1 - factor];
+      Value* cos = other_factor(*straight, x);
       if (cos == nullptr || !is_table(cos, x) || !is_table(sin, x)) continue;
       if (x->type != node->results[0]->type) continue;
-      return builder_before(graph, node)("rotary", {x, cos, sin});
+      return rotary(graph, node, {x, cos, sin}, turn->interleaved);
+    }
+  }
+  return nullptr;
+}
+
+/// The factors of u · v ± w · z, where nothing else reads the products.
+struct Products {
+  const Node *first, *second;
+};
+
+std::optional<Products> products_of(const Value* value, std::string_view op) {
+  const Node* node = only_call_of(value, {op});
+  if (node == nullptr || scalar_of(*node, "alpha") != 1.0) return std::nullopt;
+  const Node* first = only_call_of(node->operands[0], {"aten.mul.Tensor"});
+  const Node* second = only_call_of(node->operands[1], {"aten.mul.Tensor"});
+  if (first == nullptr || second == nullptr) return std::nullopt;
+  return Products{first, second};
+}
+
+/// The table for all elements, of one for half of them.
+Value* doubled(ir::Builder& build, Value* table, bool interleaved) {
+  if (!interleaved) return build("aten.cat", {table, table}, {{"dim", -1}});
+  Shape shape = table->shape();
+  shape.emplace_back(2);
+  Value* pairs = build("aten.unsqueeze", {table}, {{"dim", -1}});
+  pairs = build("aten.expand", {pairs}, {{"size", shape}});
+  shape.pop_back();
+  shape.back() = shape.back() * 2;
+  return build("aten.reshape", {pairs}, {{"shape", shape}});
+}
+
+/// (a · cos - b · sin, b · cos + a · sin)
+Value* fuse_parts(ir::Graph& graph, const Node* node) {
+  if (node->results.size() != 1) return nullptr;
+  const Value* result = node->results[0];
+  const std::optional<Two> parts = two_parts(result);
+  const auto minus = parts ? products_of(parts->first, "aten.sub.Tensor") : std::nullopt;
+  const auto plus = parts ? products_of(parts->second, "aten.add.Tensor") : std::nullopt;
+  if (!minus || !plus) return nullptr;
+  for (const size_t side : {size_t{0}, size_t{1}}) {
+    Value *a = minus->first->operands[side], *cos = minus->first->operands[1 - side];
+    for (const size_t other : {size_t{0}, size_t{1}}) {
+      Value *b = minus->second->operands[other], *sin = minus->second->operands[1 - other];
+      const auto are = [&](const Node* p, const Node* q) {
+        return other_factor(*p, b) == cos && other_factor(*q, a) == sin;
+      };
+      if (!are(plus->first, plus->second) && !are(plus->second, plus->first)) continue;
+      Value* x = whole_of(a, b, parts->interleaved);
+      const bool fits = x != nullptr && x->type == result->type && cos->dtype() == x->dtype() &&
+                        sin->dtype() == x->dtype() && is_table(cos, a) && is_table(sin, a);
+      if (!fits) continue;
+      ir::Builder build = builder_before(graph, node);
+      return rotary(
+          graph, node,
+          {x, doubled(build, cos, parts->interleaved), doubled(build, sin, parts->interleaved)},
+          parts->interleaved);
     }
   }
   return nullptr;
@@ -75,19 +193,34 @@ Value* fuse_halves(ir::Graph& graph, const Node* node) {
 
 /// The first elements are rotated, the others pass.
 Value* fuse_rest(ir::Graph& graph, const Node* node) {
-  const auto parts = node->op->name == "aten.cat" ? two_parts(node->results[0]) : std::nullopt;
-  const Node* rotary = parts ? only_call_of(parts->first, {"rotary"}) : nullptr;
-  if (rotary == nullptr || rotary->flag("interleaved")) return nullptr;
-  const Dim &rotated = parts->first->shape().back(), &all = node->results[0]->shape().back();
-  Value* x = sliced(rotary->operands[0], 0, rotated);
-  if (x == nullptr || x != sliced(parts->second, rotated, all)) return nullptr;
-  return builder_before(graph, node)("rotary", {x, rotary->operands[1], rotary->operands[2]});
+  const auto parts = node->op->name == "aten.cat" ? two_halves(node->results[0]) : std::nullopt;
+  const Node* rotated = parts ? only_call_of(parts->first, {"rotary"}) : nullptr;
+  if (rotated == nullptr) return nullptr;
+  const Dim &size = parts->first->shape().back(), &all = node->results[0]->shape().back();
+  Value* x = sliced(rotated->operands[0], 0, size);
+  if (x == nullptr || x != sliced(parts->second, size, all - size)) return nullptr;
+  return rotary(graph, node, {x, rotated->operands[1], rotated->operands[2]},
+                rotated->flag("interleaved"));
+}
+
+/// Of what was cast to the tables' float32: the operator computes in that itself.
+Value* fuse_cast(ir::Graph& graph, const Node* node) {
+  if (node->op->name != "rotary") return nullptr;
+  const Value *x = node->operands[0], *cos = node->operands[1], *sin = node->operands[2];
+  const Node* cast = call_of(x, {"aten._to_copy"});
+  const bool wide = x->dtype() == DType::float32 && cos->dtype() == DType::float32 &&
+                    sin->dtype() == DType::float32;
+  if (cast == nullptr || !wide) return nullptr;
+  Value* narrow = cast->operands[0];
+  if (narrow->dtype() != DType::bfloat16 && narrow->dtype() != DType::float16) return nullptr;
+  return rotary(graph, node, {narrow, node->operands[1], node->operands[2]},
+                node->flag("interleaved"));
 }
 
 }  // namespace
 
 bool fuse_rotary(ir::Graph& graph, const PassContext&) {
-  return fuse_calls(graph, {fuse_halves, fuse_rest});
+  return fuse_calls(graph, {fuse_turn, fuse_parts, fuse_rest, fuse_cast});
 }
 
 }  // namespace ostinato::passes

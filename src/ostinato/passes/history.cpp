@@ -28,7 +28,7 @@ std::unordered_set<int> alive_in(const Graph& graph) {
   for (auto it = graph.nodes().rbegin(); it != graph.nodes().rend(); ++it) {
     const Node& node = **it;
     const bool is_needed =
-        node.op->traits.mutates >= 0 ||
+        node.op->traits.writes() ||
         std::any_of(node.results.begin(), node.results.end(),
                     [&](const Value* result) { return needed.count(result) > 0; });
     if (!is_needed) continue;

@@ -1,5 +1,6 @@
 #include "ostinato/passes/match.h"
 
+#include "ostinato/ops/slice.h"
 #include "ostinato/passes/rewrite.h"
 
 namespace ostinato::passes {
@@ -96,6 +97,24 @@ bool is_over_last_dim(const Node& node) {
   const ir::Shape* dims = std::get_if<ir::Shape>(&node.attribute("dim"));
   if (dims == nullptr || dims->size() != 1) return false;
   return (*dims)[0].is(-1) || (*dims)[0].is(static_cast<int64_t>(node.operands[0]->rank()) - 1);
+}
+
+std::optional<Part> part_of_last_dim(const Value* value) {
+  const Node* node =
+      call_of(value, {"aten.slice.Tensor", "aten.split.Tensor", "aten.split_with_sizes"});
+  if (node == nullptr) return std::nullopt;
+  Value* whole = node->operands[0];
+  const int64_t dim = node->integer("dim");
+  if (dim != -1 && dim != static_cast<int64_t>(whole->rank()) - 1) return std::nullopt;
+  if (node->op->name == "aten.slice.Tensor") {
+    const ops::Slice slice = ops::slice_of(*node, whole->shape());
+    return Part{whole, slice.start, slice.length, slice.step};
+  }
+  ir::Dim start = 0;
+  for (int i = 0; i < value->index; ++i) {
+    start = start + node->results[static_cast<size_t>(i)]->shape().back();
+  }
+  return Part{whole, start, value->shape().back(), 1};
 }
 
 Value* cast_from(const Value* cast, DType dtype) {

@@ -45,6 +45,14 @@ ir::Value* squared(const ir::Value* square);
 /// Whether the call's attribute `dim` names the last dim, and no other.
 bool is_over_last_dim(const ir::Node& node);
 
+/// Some elements of another value's last dim, as a slice or a split shows them.
+struct Part {
+  ir::Value* whole;
+  ir::Dim start, length;
+  int64_t step;
+};
+std::optional<Part> part_of_last_dim(const ir::Value* value);
+
 /// A cast's operand, if it has that dtype.
 ir::Value* cast_from(const ir::Value* cast, DType dtype);
 

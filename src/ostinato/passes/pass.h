@@ -24,6 +24,7 @@ struct Pass {
   bool (*run)(ir::Graph& graph, const PassContext& context);  ///< whether it changed anything
   /// It runs when all others find nothing more: in what it leaves they would find nothing.
   bool late = false;
+  std::string_view makes = {};  ///< runs only for devices that have this operator; empty: for all
 };
 
 // One function a file of this room. Each is what its summary in pipeline.cpp says.
@@ -31,16 +32,20 @@ bool eliminate_common(ir::Graph& graph, const PassContext& context);
 bool eliminate_dead(ir::Graph& graph, const PassContext& context);
 bool fold_constants(ir::Graph& graph, const PassContext& context);
 bool fold_views(ir::Graph& graph, const PassContext& context);
-bool fuse_add_rms_norm(ir::Graph& graph, const PassContext& context);
+bool fuse_add_norm(ir::Graph& graph, const PassContext& context);
 bool fuse_attention(ir::Graph& graph, const PassContext& context);
 bool fuse_elementwise(ir::Graph& graph, const PassContext& context);
+bool fuse_gated_linear(ir::Graph& graph, const PassContext& context);
 bool fuse_gelu(ir::Graph& graph, const PassContext& context);
 bool fuse_layer_norm(ir::Graph& graph, const PassContext& context);
 bool fuse_linear(ir::Graph& graph, const PassContext& context);
 bool fuse_rms_norm(ir::Graph& graph, const PassContext& context);
 bool fuse_rotary(ir::Graph& graph, const PassContext& context);
+bool fuse_rotary_pair(ir::Graph& graph, const PassContext& context);
 bool fuse_softmax(ir::Graph& graph, const PassContext& context);
 bool fuse_swiglu(ir::Graph& graph, const PassContext& context);
+bool merge_linears(ir::Graph& graph, const PassContext& context);
 bool remove_noops(ir::Graph& graph, const PassContext& context);
+bool use_linear(ir::Graph& graph, const PassContext& context);
 
 }  // namespace ostinato::passes

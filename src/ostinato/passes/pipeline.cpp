@@ -11,18 +11,22 @@ namespace ostinato::passes {
 
 namespace {
 
-constexpr std::array<Pass, 15> kPasses = {{
-    {"remove_noops", "Removes calls that give back an operand: copies, full slices, sums with 0.",
-     remove_noops},
+constexpr std::array<Pass, 19> kPasses = {{
+    {"use_linear", "Makes dense layers of products by weights, with their biases and whole rows.",
+     use_linear},
     {"fold_views", "Makes one view of a chain of reshapes, permutations or expansions.",
      fold_views},
+    {"remove_noops", "Removes calls that give back an operand: copies, full slices, sums with 0.",
+     remove_noops},
+    // Before the fusions, which ask who reads a value.
+    {"eliminate_dead", "Removes what no output and no state depends on.", eliminate_dead},
     {"fuse_rms_norm", "Makes one call of x / sqrt(mean(x²) + eps), its casts and its weight.",
      fuse_rms_norm},
     {"fuse_layer_norm", "Makes one call of (x - mean) / sqrt(var + eps), its weight and its bias.",
      fuse_layer_norm},
     {"fuse_gelu", "Makes one call of x / 2 · (1 + erf(x / √2)), or of its form with tanh.",
      fuse_gelu},
-    {"fuse_swiglu", "Makes one call of silu(gate) · up.", fuse_swiglu},
+    {"fuse_swiglu", "Makes one call of silu(gate) · up, or of gelu(gate) · up.", fuse_swiglu},
     {"fuse_rotary", "Makes one call of x · cos + rotate_half(x) · sin.", fuse_rotary},
     {"fuse_softmax", "Makes one call of softmax(q · kᵀ · scale + mask) · v.", fuse_softmax},
     // While masks are computed still, not folded.
@@ -30,13 +34,19 @@ constexpr std::array<Pass, 15> kPasses = {{
      fuse_attention},
     {"fuse_linear", "Applies an activation and a sum to the tiles of the product before them.",
      fuse_linear},
+    {"fuse_gated_linear", "Makes one call of a gated MLP's two products and what joins them.",
+     fuse_gated_linear, false, "gated_linear"},
+    {"merge_linears", "Makes one call of the products of one operand with several weights.",
+     merge_linears, false, "linears"},
+    {"fuse_rotary_pair",
+     "Makes one call of the norms, rotary embeddings and cache writes before attention.",
+     fuse_rotary_pair, false, "rotary_pair"},
     // After the products have taken what they can.
-    {"fuse_add_rms_norm", "Makes one call of a sum and its RMSNorm.", fuse_add_rms_norm},
+    {"fuse_add_norm", "Makes one call of a sum and its RMSNorm or LayerNorm.", fuse_add_norm},
     {"fold_constants", "Computes what depends on constants only, once, where that is small.",
      fold_constants},
     {"eliminate_common", "Computes equal calls once, and keeps equal constants once.",
      eliminate_common},
-    {"eliminate_dead", "Removes what no output and no state depends on.", eliminate_dead},
     {"fuse_elementwise",
      "Makes one loop of connected elementwise calls and a reduction after them.", fuse_elementwise,
      true},

@@ -18,7 +18,7 @@ bool shares_state(const Value* value) {
   for (;;) {
     if (value->kind != ValueKind::result) return value->kind == ValueKind::state;
     const Node& producer = *value->producer;
-    if (producer.op->traits.mutates >= 0) return value->index == 0;
+    if (producer.overwritten(static_cast<size_t>(value->index)) != nullptr) return true;
     if (!producer.op->traits.view) return false;
     value = producer.operands[0];
   }

@@ -23,7 +23,8 @@ void replace(ir::Graph& graph, ir::Node* node, ir::Value* value);
 /// Makes calls right before the node, which come from where the node does.
 ir::Builder builder_before(ir::Graph& graph, const ir::Node* node);
 
-/// What a fusion makes of a call: a new value for its only result, or null.
+/// What a fusion makes of a call: a new value for the first result, the only one that is read, or
+/// null.
 using Fusion = ir::Value* (*)(ir::Graph& graph, const ir::Node* node);
 
 /// Replaces each call by what the first of the fusions makes that takes it. Returns whether one

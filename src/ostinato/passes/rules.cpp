@@ -243,7 +243,7 @@ class Application {
     for (const auto& node : graph_.nodes()) {
       within |= found_.count(node.get()) > 0;
       if (node.get() == root_) return false;
-      if (within && node->op->traits.mutates >= 0) return true;
+      if (within && node->op->traits.writes()) return true;
     }
     return false;
   }
@@ -345,7 +345,7 @@ void check_side(const Rule& rule, const Graph& graph, std::string_view side) {
            constant->name, side);
   }
   for (const auto& node : graph.nodes()) {
-    if (node->op->traits.random || node->op->traits.mutates >= 0) {
+    if (node->op->traits.random || node->op->traits.writes()) {
       refuse(rule, "Leave it out.", "the {} calls {}, which is random or overwrites a state", side,
              node->op->name);
     }

@@ -82,7 +82,7 @@ class Schedule {
   }
 
   bool is_fixed(const Node& node) const {
-    if (node.op->traits.mutates >= 0 || node.op->traits.random) return true;
+    if (node.op->traits.writes() || node.op->traits.random) return true;
     return std::any_of(node.operands.begin(), node.operands.end(), [this](const Value* operand) {
       return operand != nullptr && base(operand)->kind == ir::ValueKind::state;
     });

@@ -153,7 +153,8 @@ class Planner {
     for (size_t i = 0; i < node.operands.size(); ++i) {
       Value* operand = node.operands[i];
       if (operand == nullptr || storages_.at(operand).layout.is_contiguous()) continue;
-      if (static_cast<int>(i) == node.op->traits.mutates) continue;
+      const std::vector<size_t>& mutates = node.op->traits.mutates;
+      if (std::find(mutates.begin(), mutates.end(), i) != mutates.end()) continue;
       plan_.graph.set_operand(node.position->get(), i, copy(operand, &node));
       changed = true;
     }
@@ -176,9 +177,8 @@ class Planner {
     }
     for (size_t i = 0; i < node.results.size(); ++i) {
       const Value* result = node.results[i];
-      if (i == 0 && node.op->traits.mutates >= 0) {
-        storages_.put(result,
-                      storages_.at(node.operands[static_cast<size_t>(node.op->traits.mutates)]));
+      if (const Value* state = node.overwritten(i)) {
+        storages_.put(result, storages_.at(state));
       } else {
         storages_.put(result,
                       {place_for(node, result), Layout::contiguous(to_integers(result->shape()))});

@@ -85,7 +85,7 @@ std::unordered_map<const Value*, Slice> cat_slices(const ir::Graph& graph) {
     for (const Value* operand : node->list()) {
       const Node* producer = operand->producer;
       const bool fits = producer != nullptr && !producer->op->traits.view &&
-                        producer->op->traits.mutates < 0 && producer->op->name != "aten.cat" &&
+                        !producer->op->traits.writes() && producer->op->name != "aten.cat" &&
                         operand->rank() == result->rank() && operand->dtype() == result->dtype() &&
                         operand->output_uses == 0 && slices.count(operand) == 0;
       if (!fits || !found.emplace(operand, Slice{node.get(), offset}).second) break;

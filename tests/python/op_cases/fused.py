@@ -37,19 +37,28 @@ def rms_norm(name, make):
                     yield Case(operands, {"eps": 1e-6}, "reduction", with_residual)
 
 
-@cases("layer_norm")
+@cases("layer_norm", "add_layer_norm")
 def layer_norm(name, make):
-    """Over the last dim."""
+    """Over the last dim, with and without a residual."""
 
     def reference(self, weight, bias, eps):
         return F.layer_norm(self, self.shape[-1:], weight, bias, eps)
+
+    def with_residual(self, residual, weight, bias, eps):
+        total = self + residual
+        return reference(total, weight, bias, eps), total
 
     for dtype in FLOATS:
         for shape in [(2, 3, 8), (4, 1), (0, 4)]:
             weight, bias = make(shape[-1], dtype=dtype), make(shape[-1], dtype=dtype)
             for first, second in [(weight, bias), (None, None), (weight, None)]:
-                operands = {"self": make(*shape, dtype=dtype), "weight": first, "bias": second}
-                yield Case(operands, {"eps": 1e-5}, "reduction", reference)
+                self, rest = make(*shape, dtype=dtype), {"weight": first, "bias": second}
+                if name == "layer_norm":
+                    yield Case({"self": self, **rest}, {"eps": 1e-5}, "reduction", reference)
+                    continue
+                residual = make(*shape, dtype=dtype)
+                operands = {"self": self, "residual": residual, **rest}
+                yield Case(operands, {"eps": 1e-5}, "reduction", with_residual)
 
 
 @cases("swiglu")
@@ -65,6 +74,22 @@ def swiglu(name, make):
                     "elementwise",
                     lambda gate, up: (F.silu(gate.float()) * up.float()).to(gate.dtype),
                 )
+
+
+@cases("geglu")
+def geglu(name, make):
+    """gelu(gate) * up"""
+
+    def reference(gate, up, approximate):
+        return (F.gelu(gate.float(), approximate=approximate) * up.float()).to(gate.dtype)
+
+    for dtype in FLOATS:
+        for shape in [(2, 3, 8), (1,), (0, 4)]:
+            gate, up = make(*shape, dtype=dtype), make(*shape, dtype=dtype)
+            for approximate in ("none", "tanh"):
+                for first, second in [(gate, up), (stepped(gate), permuted(up))]:
+                    operands = {"gate": first, "up": second}
+                    yield Case(operands, {"approximate": approximate}, "matmul", reference)
 
 
 def rotated(x, interleaved):
@@ -97,8 +122,20 @@ def rotary(name, make):
                     yield Case(operands, {"interleaved": interleaved}, "reduction", reference)
 
 
-def attend(query, key, value, mask, position, scale=None, causal=False, offset=0, window=None):
-    """Softmax in float32; a row that may attend nothing gives zeros."""
+def attend(
+    query,
+    key,
+    value,
+    mask,
+    position,
+    sinks,
+    scale=None,
+    causal=False,
+    offset=0,
+    window=None,
+    softcap=None,
+):
+    """Softmax in float32; a row that may attend nothing gives zeros, a sink takes its share."""
     repeat = query.shape[1] // key.shape[1]
     q, k, v = (
         query.float(),
@@ -106,6 +143,8 @@ def attend(query, key, value, mask, position, scale=None, causal=False, offset=0
         value.float().repeat_interleave(repeat, 1),
     )
     scores = q @ k.transpose(-1, -2) * (scale or query.shape[-1] ** -0.5)
+    if softcap is not None:
+        scores = softcap * torch.tanh(scores / softcap)
     rows = torch.arange(scores.shape[-2])[:, None] + (offset if position is None else int(position))
     columns = torch.arange(scores.shape[-1])
     allowed = torch.ones(scores.shape[-2:], dtype=torch.bool)
@@ -118,7 +157,11 @@ def attend(query, key, value, mask, position, scale=None, causal=False, offset=0
         allowed = allowed & mask
     elif mask is not None:
         scores = scores + mask.float()
-    weights = torch.softmax(scores.masked_fill(~allowed, float("-inf")), -1).nan_to_num(0.0)
+    scores = scores.masked_fill(~allowed, float("-inf"))
+    if sinks is not None:
+        columns = sinks.float()[None, :, None, None].expand(*scores.shape[:-1], 1)
+        scores = torch.cat((scores, columns), -1)
+    weights = torch.softmax(scores, -1).nan_to_num(0.0)[..., : key.shape[2]]
     return (weights @ v).to(query.dtype)
 
 
@@ -132,6 +175,7 @@ def attention(name, make):
             "value": make(2, 2, 7, 6, dtype=dtype),
             "mask": None,
             "position": None,
+            "sinks": None,
         }
         masked = make(2, 1, 5, 7, dtype=torch.bool)
         masked[0, 0, 2] = False  # attends nothing
@@ -143,6 +187,9 @@ def attention(name, make):
             ({"position": torch.tensor(2)}, {"causal": True}),
             ({"position": torch.tensor(1)}, {"causal": True, "window": 2}),
             ({"mask": masked}, {}),
+            ({"mask": masked}, {"softcap": 0.7, "scale": 1.5}),
+            ({"mask": masked, "sinks": make(4, dtype=dtype)}, {}),
+            ({"sinks": make(4, dtype=dtype)}, {"causal": True, "offset": 1, "softcap": 2.0}),
             ({"mask": make(5, 7, dtype=dtype)}, {"causal": True, "offset": 1}),
         ]:
             yield Case({**operands, **changes}, attributes, "matmul", attend)
@@ -177,6 +224,100 @@ def linear(name, make):
                         "residual": residual,
                     }
                     yield Case(operands, {"activation": activation}, "matmul", reference)
+
+
+@cases("linears")
+def linears(name, make):
+    """A result for each weight, with and without a bias."""
+
+    def reference(input, pairs):
+        return [
+            F.linear(input, weight, bias)
+            for weight, bias in zip(pairs[::2], pairs[1::2], strict=True)
+        ]
+
+    for dtype in FLOATS:
+        for rows in (1, 3, 0):
+            pairs = [make(5, 4, dtype=dtype, low=-1, high=1), make(5, dtype=dtype)]
+            pairs += [make(7, 4, dtype=dtype, low=-1, high=1), None]
+            operands = {"input": make(2, rows, 4, dtype=dtype, low=-1, high=1), "pairs": pairs}
+            yield Case(operands, {}, "matmul", reference)
+
+
+@cases("gated_linear")
+def gated_linear(name, make):
+    """Every activation."""
+    functions = {
+        "none": lambda x: x,
+        "relu": F.relu,
+        "gelu": F.gelu,
+        "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
+        "silu": F.silu,
+    }
+
+    def reference(input, gate_weight, up_weight, gate_bias, up_bias, activation):
+        gate, up = F.linear(input, gate_weight, gate_bias), F.linear(input, up_weight, up_bias)
+        return functions[activation](gate) * up
+
+    for dtype in FLOATS:
+        for activation in functions:
+            for rows, bias in [(3, None), (1, make(5, dtype=dtype)), (0, None)]:
+                operands = {
+                    "input": make(2, rows, 4, dtype=dtype, low=-1, high=1),
+                    "gate_weight": make(5, 4, dtype=dtype, low=-1, high=1),
+                    "up_weight": make(5, 4, dtype=dtype, low=-1, high=1),
+                    "gate_bias": bias,
+                    "up_bias": bias,
+                }
+                yield Case(operands, {"activation": activation}, "matmul", reference)
+
+
+@cases("rotary_pair", "rotary_cache")
+def rotary_pair(name, make):
+    """With and without norms; keys and values into caches that begin as zeros."""
+
+    def turn(x, weight, cos, sin, eps, interleaved):
+        x = x if eps is None else rms(x, weight, eps)
+        size = cos.shape[-1]
+        head = x[..., :size]
+        return torch.cat((head * cos + rotated(head, interleaved) * sin, x[..., size:]), -1)
+
+    def pair(query, key, cos, sin, query_weight, key_weight, eps=None, interleaved=False):
+        return (
+            turn(query, query_weight, cos, sin, eps, interleaved),
+            turn(key, key_weight, cos, sin, eps, interleaved),
+        )
+
+    def cache(query, key_cache, key, value_cache, value, position, **rest):
+        query, key = pair(query, key, **rest)
+        rows = slice(int(position), int(position) + key.shape[2])
+        key_cache[:, :, rows], value_cache[:, :, rows] = key, value
+        return key_cache, value_cache, query
+
+    def states(dtype):
+        return [State(torch.zeros(2, 2, 5, size, dtype=dtype)) for size in (8, 6)]
+
+    for dtype in FLOATS:
+        for size, normed in [(8, True), (8, False), (4, True)]:
+            for how, length in [(lambda tensor: tensor, 3), (permuted, 3), (stepped, 1)]:
+                angles = make(2, 1, length, size)
+                query, key = make(2, 4, length, 8, dtype=dtype), make(2, 2, length, 8, dtype=dtype)
+                weights = [make(8, dtype=dtype) if normed else None for _ in range(2)]
+                tables = {"cos": angles.cos().to(dtype), "sin": angles.sin().to(dtype)}
+                tables |= {"query_weight": weights[0], "key_weight": weights[1]}
+                attributes = {"eps": 1e-6} if normed else {"interleaved": True}
+                if name == "rotary_pair":
+                    operands = {"query": how(query), "key": how(key), **tables}
+                    yield Case(operands, attributes, "matmul", pair)
+                    continue
+                keys, values = states(dtype)
+                operands = {"query": how(query), "key_cache": keys, "key": how(key)}
+                operands |= {
+                    "value_cache": values,
+                    "value": make(2, 2, length, 6, dtype=dtype),
+                    "position": torch.tensor(2),
+                }
+                yield Case(operands | tables, attributes, "matmul", cache)
 
 
 @cases("cache_update")

@@ -69,6 +69,7 @@ const KernelTable& kernels() {
     add_normalization(table);
     add_reduce(table);
     add_rotary(table);
+    add_rotary_pair(table);
     add_scan(table);
     add_softmax(table);
     add_sort(table);

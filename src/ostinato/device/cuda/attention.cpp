@@ -40,6 +40,7 @@ TensorDesc of_four_dims(const TensorDesc& tensor) {
 std::unique_ptr<Kernel> make_attention(const Request& request, Functions& functions) {
   const ir::Node& node = *request.node;
   const bool fused = node.op->name == "attention";
+  if (fused && (request.inputs[5] || node.has("softcap"))) return nullptr;
   const TensorDesc q = of_four_dims(*request.inputs[0]), k = of_four_dims(*request.inputs[1]);
   const TensorDesc v = of_four_dims(*request.inputs[2]);
   const auto& mask = request.inputs[3];

@@ -170,6 +170,7 @@ class CudaDevice final : public device::Device {
     if (kernel != nullptr) kernel->node = request.node;
     return kernel;
   }
+  bool has(const ir::OpRow& op) const override { return find_factory(op.name) != nullptr; }
   void launch(const device::Step& step, const device::Bindings& bindings,
               device::Stream& stream) override {
     cuda::launch(step, bindings, own(stream));

@@ -21,10 +21,13 @@ struct AttentionSpec {
   DType dtype = DType::float32;
   int64_t batch = 1, heads = 1, kv_heads = 1, queries = 0, keys = 0, depth = 0, value_depth = 0;
   Strides query, key, value;
-  std::optional<size_t> mask, position;  // which operands
+  std::optional<size_t> mask, position, sinks;  // which operands
   DType mask_dtype = DType::boolean, position_dtype = DType::int64;
   Strides mask_strides;  // broadcast to (B, H, Sq, Skv)
+  DType sinks_dtype = DType::float32;
+  int64_t sinks_stride = 0;
   float scale = 1;
+  std::optional<float> softcap;
   bool causal = false;
   int64_t offset = 0;
   std::optional<int64_t> window;
@@ -93,6 +96,7 @@ class Attention final : public Kernel {
   void lay_out_workspace();
   Range keys_of(int64_t query, int64_t position) const;
   void attend(const Unit& unit) const;
+  void begin_rows(const Unit& unit) const;
   void pack_keys(const Unit& unit, Range block) const;
   void pack_values(const Unit& unit, Range block) const;
   void attend_tile(const Unit& unit, Range block, Range rows) const;
@@ -109,6 +113,7 @@ class Attention final : public Kernel {
   AttentionRows rows_;
   Convert to_left_, to_float_;  // queries as tiles take them; keys and values in float32
   ReadMask read_mask_;
+  Convert read_sink_;
   bool few_ = false;          // so few rows that keys and values are not worth packing
   bool packs_values_ = true;  // to rows of float32, padded
   int64_t query_block_ = 1, query_blocks_ = 1;
@@ -122,7 +127,8 @@ Attention::Attention(const device::Request& request, AttentionSpec spec)
       rows_(attention_rows(spec_.dtype)),
       to_left_(find_convert(spec_.dtype, kernel_.a)),
       to_float_(find_convert(spec_.dtype, DType::float32)),
-      read_mask_(find_read_mask(spec_.mask_dtype)) {
+      read_mask_(find_read_mask(spec_.mask_dtype)),
+      read_sink_(find_convert(spec_.sinks_dtype, DType::float32)) {
   choose_blocks(request.threads);
   few_ = query_block_ * group() <= kTileRows;
   value_columns_ = round_up(spec_.value_depth, kPanelGroup);
@@ -211,10 +217,7 @@ void Attention::run(const Args& args, Worker worker) const {
 }
 
 void Attention::attend(const Unit& unit) const {
-  float* sums = unit.at<float>(workspace_.sums);
-  SoftmaxState* states = unit.at<SoftmaxState>(workspace_.states);
-  std::fill(sums, sums + unit.rows * value_columns_, 0.0f);
-  std::fill(states, states + unit.rows, SoftmaxState{kForbidden, 0});
+  begin_rows(unit);
   for (int64_t key = unit.keys.begin; key < unit.keys.end; key += kKeyBlock) {
     const Range block{key, std::min(key + kKeyBlock, unit.keys.end)};
     if (!few_) pack_keys(unit, block);
@@ -225,6 +228,20 @@ void Attention::attend(const Unit& unit) const {
     }
   }
   write(unit);
+}
+
+// A sink is a logit that each row of its head has seen before any key, and that has no value.
+void Attention::begin_rows(const Unit& unit) const {
+  float* sums = unit.at<float>(workspace_.sums);
+  SoftmaxState* states = unit.at<SoftmaxState>(workspace_.states);
+  std::fill(sums, sums + unit.rows * value_columns_, 0.0f);
+  std::fill(states, states + unit.rows, SoftmaxState{kForbidden, 0});
+  if (!spec_.sinks) return;
+  for (int64_t row = 0; row < unit.rows; ++row) {
+    const int64_t head = unit.kv_head * group() + row % group();
+    read_sink_(unit.input(*spec_.sinks) + head * spec_.sinks_stride, &states[row].max, 1);
+    states[row].sum = 1;
+  }
 }
 
 void Attention::pack_keys(const Unit& unit, Range block) const {
@@ -328,7 +345,9 @@ float Attention::soften_row(const Unit& unit, Range block, Range tile, int64_t r
                    query * strides[2] + keys.begin * strides[3],
                strides[3], keys.end - keys.begin, bias);
   }
-  return rows_.soften(at(keys.begin), keys.end - keys.begin, spec_.scale, bias,
+  const int64_t count = keys.end - keys.begin;
+  if (spec_.softcap) rows_.cap(at(keys.begin), count, spec_.scale, *spec_.softcap);
+  return rows_.soften(at(keys.begin), count, spec_.softcap ? 1 : spec_.scale, bias,
                       unit.at<SoftmaxState>(workspace_.states)[row]);
 }
 
@@ -429,7 +448,13 @@ std::unique_ptr<Kernel> make_attention(const device::Request& request) {
   } else {
     spec->offset = node.integer("offset");
   }
+  if (request.inputs[5]) {
+    spec->sinks = 5;
+    spec->sinks_dtype = request.inputs[5]->dtype;
+    spec->sinks_stride = byte_strides(*request.inputs[5])[0];
+  }
   if (node.has("window")) spec->window = node.integer("window");
+  if (node.has("softcap")) spec->softcap = static_cast<float>(node.real("softcap"));
   return std::make_unique<Attention>(request, *std::move(spec));
 }
 

@@ -14,6 +14,19 @@
 HWY_BEFORE_NAMESPACE();
 namespace ostinato::cpu::HWY_NAMESPACE {
 
+void cap(float* x, int64_t count, float scale, float cap) {
+  const int64_t width = static_cast<int64_t>(lanes());
+  const VecF inner = set(scale / cap), outer = set(cap);
+  int64_t i = 0;
+  for (; i + width <= count; i += width) {
+    store(hn::Mul(tanh(hn::Mul(load(x + i), inner)), outer), x + i);
+  }
+  if (i < count) {
+    const size_t rest = static_cast<size_t>(count - i);
+    store_n(hn::Mul(tanh(hn::Mul(load_n(x + i, rest), inner)), outer), x + i, rest);
+  }
+}
+
 float soften(float* x, int64_t count, float scale, const float* bias, SoftmaxState& state) {
   constexpr float kNothing = -std::numeric_limits<float>::infinity();
   const int64_t width = static_cast<int64_t>(lanes());
@@ -80,9 +93,9 @@ void write(const float* sums, float factor, void* y, int64_t count) {
 
 AttentionRows find_attention_rows(DType dtype) {
   switch (dtype) {
-    case DType::bfloat16: return {soften, accumulate, write<bfloat16>};
-    case DType::float16: return {soften, accumulate, write<float16>};
-    default: return {soften, accumulate, write<float>};
+    case DType::bfloat16: return {cap, soften, accumulate, write<bfloat16>};
+    case DType::float16: return {cap, soften, accumulate, write<float16>};
+    default: return {cap, soften, accumulate, write<float>};
   }
 }
 

@@ -13,6 +13,9 @@ struct SoftmaxState {
 };
 
 struct AttentionRows {
+  /// x = cap · tanh(scale / cap · x)
+  void (*cap)(float* x, int64_t count, float scale, float cap);
+
   /// Turns `count` scores x into e^(scale·x + bias - max), with the maximum of all that was seen,
   /// and takes them into the state. Returns what earlier sums must be multiplied by.
   /// @param bias null for none

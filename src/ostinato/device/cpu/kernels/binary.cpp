@@ -16,6 +16,7 @@ namespace ostinato::cpu {
 namespace {
 
 Params alpha_params(const ir::Node& node);
+Params approximate_params(const ir::Node& node);
 Params other_params(const ir::Node& node);
 Params other_alpha_params(const ir::Node& node);
 Params exponent_params(const ir::Node& node);
@@ -263,6 +264,13 @@ struct Swiglu {
   static HWY_INLINE VecF of(const Params&, VecF gate, VecF up) { return hn::Mul(silu(gate), up); }
 };
 
+// gelu(gate) · up
+struct Geglu {
+  static HWY_INLINE VecF of(const Params& params, VecF gate, VecF up) {
+    return hn::Mul(params.i != 0 ? gelu_tanh(gate) : gelu_erf(gate), up);
+  }
+};
+
 ElementwiseOps binary_ops() {
   static const ElementwiseOp ops[] = {
       {"aten.add.Tensor", binary_rows<Add, false, int64_t>(), false, alpha_params, Scalars::round},
@@ -287,6 +295,7 @@ ElementwiseOps binary_ops() {
       {"aten.logical_xor", binary_rows<LogicalXor, true, bool, int64_t>(), true},
       {"aten.clamp.Tensor", ternary_rows<ClampBetween, int64_t>(), false, nullptr, Scalars::round},
       {"swiglu", binary_rows<Swiglu>()},
+      {"geglu", binary_rows<Geglu>(), false, approximate_params},
   };
   return ops;
 }
@@ -349,6 +358,10 @@ Params alpha_params(const ir::Node& node) {
 }
 
 Params other_params(const ir::Node& node) { return scalar_params(node, "other"); }
+
+Params approximate_params(const ir::Node& node) {
+  return {.i = node.string("approximate") == "tanh"};
+}
 
 Params other_alpha_params(const ir::Node& node) {
   Params params = other_params(node);

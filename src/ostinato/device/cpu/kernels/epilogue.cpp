@@ -41,13 +41,15 @@ HWY_INLINE VecF load_addend(const char* row, int64_t stride, int64_t column, int
   return load(lane);
 }
 
-template <typename T, Activation activation>
+// T: of the addends. Y: of the output, which is wider for a gate.
+template <typename T, typename Y, Activation activation>
 void finish(const Epilogue& e) {
   const int64_t width = static_cast<int64_t>(lanes());
   const VecF alpha = set(e.alpha), beta = set(e.beta);
   for (int64_t r = 0; r < e.rows; ++r) {
     const float* c = e.c + r * kPanelColumns;
-    T* y = reinterpret_cast<T*>(static_cast<char*>(e.y) + r * e.y_stride);
+    const float* gate = e.gate == nullptr ? nullptr : e.gate + r * kPanelColumns;
+    Y* y = reinterpret_cast<Y*>(static_cast<char*>(e.y) + r * e.y_stride);
     const char* bias = static_cast<const char*>(e.bias.data) + r * e.bias.row_stride;
     const char* residual = static_cast<const char*>(e.residual.data) + r * e.residual.row_stride;
     for (int64_t j = 0; j < e.columns; j += width) {
@@ -57,6 +59,7 @@ void finish(const Epilogue& e) {
         x = hn::MulAdd(load_addend<T>(bias, e.bias.column_stride, j, count), beta, x);
       }
       x = activate<activation>(x);
+      if (gate != nullptr) x = hn::Mul(load(gate + j), x);
       if (e.residual.data != nullptr) {
         x = hn::Add(x, load_addend<T>(residual, e.residual.column_stride, j, count));
       }
@@ -69,23 +72,31 @@ void finish(const Epilogue& e) {
   }
 }
 
-template <typename T>
+template <typename T, typename Y>
 EpilogueFunction find_for(Activation activation) {
   switch (activation) {
-    case Activation::none: return finish<T, Activation::none>;
-    case Activation::relu: return finish<T, Activation::relu>;
-    case Activation::gelu: return finish<T, Activation::gelu>;
-    case Activation::gelu_tanh: return finish<T, Activation::gelu_tanh>;
-    case Activation::silu: return finish<T, Activation::silu>;
+    case Activation::none: return finish<T, Y, Activation::none>;
+    case Activation::relu: return finish<T, Y, Activation::relu>;
+    case Activation::gelu: return finish<T, Y, Activation::gelu>;
+    case Activation::gelu_tanh: return finish<T, Y, Activation::gelu_tanh>;
+    case Activation::silu: return finish<T, Y, Activation::silu>;
   }
   return nullptr;
 }
 
 EpilogueFunction find_epilogue(DType dtype, Activation activation) {
   switch (dtype) {
-    case DType::bfloat16: return find_for<bfloat16>(activation);
-    case DType::float16: return find_for<float16>(activation);
-    default: return find_for<float>(activation);
+    case DType::bfloat16: return find_for<bfloat16, bfloat16>(activation);
+    case DType::float16: return find_for<float16, float16>(activation);
+    default: return find_for<float, float>(activation);
+  }
+}
+
+EpilogueFunction find_gate(DType dtype, Activation activation) {
+  switch (dtype) {
+    case DType::bfloat16: return find_for<bfloat16, float>(activation);
+    case DType::float16: return find_for<float16, float>(activation);
+    default: return find_for<float, float>(activation);
   }
 }
 
@@ -96,9 +107,14 @@ HWY_AFTER_NAMESPACE();
 namespace ostinato::cpu {
 
 HWY_EXPORT(find_epilogue);
+HWY_EXPORT(find_gate);
 
 EpilogueFunction epilogue_function(DType dtype, Activation activation) {
   return HWY_DYNAMIC_DISPATCH(find_epilogue)(dtype, activation);
+}
+
+EpilogueFunction gate_function(DType dtype, Activation activation) {
+  return HWY_DYNAMIC_DISPATCH(find_gate)(dtype, activation);
 }
 
 }  // namespace ostinato::cpu

@@ -13,18 +13,22 @@ struct Addend {
   int64_t row_stride = 0, column_stride = 0;  ///< bytes
 };
 
-/// y = activation(alpha · c + beta · bias) + residual, rounded once.
+/// y = activation(alpha · c + beta · bias) · gate + residual, rounded once.
 struct Epilogue {
   const float* c;  ///< rows of `kPanelColumns`
   int64_t rows, columns;
   float alpha = 1, beta = 1;
-  Addend bias, residual;
-  void* y;
-  int64_t y_stride;  ///< bytes from row to row; a row's elements lie side by side
+  Addend bias = {}, residual = {};
+  void* y = nullptr;
+  int64_t y_stride = 0;         ///< bytes from row to row; a row's elements lie side by side
+  const float* gate = nullptr;  ///< rows of `kPanelColumns`; null for none
 };
 using EpilogueFunction = void (*)(const Epilogue& epilogue);
 
 /// @param dtype of the output and the addends: float32, bfloat16 or float16
 EpilogueFunction epilogue_function(DType dtype, Activation activation);
+
+/// What makes gates: activation(alpha · c + beta · bias) as floats, whatever the dtype of the bias.
+EpilogueFunction gate_function(DType dtype, Activation activation);
 
 }  // namespace ostinato::cpu

@@ -22,6 +22,7 @@ void add_matmul(KernelTable& table);
 void add_normalization(KernelTable& table);
 void add_reduce(KernelTable& table);
 void add_rotary(KernelTable& table);
+void add_rotary_pair(KernelTable& table);
 void add_scan(KernelTable& table);
 void add_softmax(KernelTable& table);
 void add_sort(KernelTable& table);

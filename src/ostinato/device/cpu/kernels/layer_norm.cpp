@@ -9,30 +9,8 @@
 #include "ostinato/device/cpu/kernels/convert.h"
 #include "ostinato/device/cpu/kernels/kernels.h"
 #include "ostinato/device/cpu/kernels/loops.h"
+#include "ostinato/device/cpu/kernels/norm_row.h"
 #include "ostinato/device/cpu/kernels/reduce-inl.h"
-
-#ifndef OSTINATO_DEVICE_CPU_KERNELS_LAYER_NORM_ONCE_
-#define OSTINATO_DEVICE_CPU_KERNELS_LAYER_NORM_ONCE_
-namespace ostinato::cpu {
-
-/// One row to normalise; all that is null is left out.
-struct NormRow {
-  const void* x;
-  const void* residual;  ///< added to x before
-  const void* weight;
-  const void* bias;
-  void* y;
-  void* sum;  ///< takes x + residual
-  int64_t count;
-  float eps;
-  float mean, scale;  ///< results: what was taken off and what multiplied
-};
-
-using NormFunction = void (*)(NormRow& row);
-enum class Norm { layer, rms };
-
-}  // namespace ostinato::cpu
-#endif
 
 HWY_BEFORE_NAMESPACE();
 namespace ostinato::cpu::HWY_NAMESPACE {
@@ -153,6 +131,10 @@ namespace ostinato::cpu {
 
 HWY_EXPORT(norm_row_of);
 
+NormFunction norm_function(Norm norm, DType x, DType weight) {
+  return HWY_DYNAMIC_DISPATCH(norm_row_of)(norm, x, weight);
+}
+
 namespace {
 
 /// What differs between the operators.
@@ -261,7 +243,7 @@ std::unique_ptr<Kernel> make(const device::Request& request, NormSpec spec) {
                        : spec.bias ? request.inputs[*spec.bias]->dtype
                                    : x.dtype;
   const bool agree = !spec.bias || request.inputs[*spec.bias]->dtype == weight;
-  const NormFunction function = HWY_DYNAMIC_DISPATCH(norm_row_of)(spec.norm, x.dtype, weight);
+  const NormFunction function = norm_function(spec.norm, x.dtype, weight);
   if (function == nullptr || !dense || !agree || other.dtype != x.dtype ||
       request.outputs[0].dtype != x.dtype) {
     return nullptr;
@@ -298,6 +280,10 @@ std::unique_ptr<Kernel> make_add_rms_norm(const device::Request& request) {
   return make(request, {.norm = Norm::rms, .residual = 1});
 }
 
+std::unique_ptr<Kernel> make_add_layer_norm(const device::Request& request) {
+  return make(request, {.norm = Norm::layer, .residual = 1});
+}
+
 }  // namespace
 
 void add_layer_norm(KernelTable& table) {
@@ -305,6 +291,7 @@ void add_layer_norm(KernelTable& table) {
   table.add("aten.native_layer_norm", device::Tier::fast, make_native_layer_norm);
   table.add("rms_norm", device::Tier::fast, make_rms_norm);
   table.add("add_rms_norm", device::Tier::fast, make_add_rms_norm);
+  table.add("add_layer_norm", device::Tier::fast, make_add_layer_norm);
 }
 
 }  // namespace ostinato::cpu

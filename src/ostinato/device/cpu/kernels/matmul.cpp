@@ -67,9 +67,10 @@ std::unique_ptr<Kernel> make_grouped(const Request& request) {
   spec.batch = weight.sizes()[0];
   spec.rows = input.sizes()[0];
   spec.inner = input.sizes()[1];
-  spec.columns = weight.sizes()[2];
   spec.a = {0, Offsets(), Offsets(a[0]), a[1]};
-  spec.b = {1, Offsets(b[0]), Offsets(b[1]), b[2]};
+  spec.parts = {{.b = {1, Offsets(b[0]), Offsets(b[1]), b[2]},
+                 .bias = std::nullopt,
+                 .columns = weight.sizes()[2]}};
   spec.ends = 2;
   spec.ends_dtype = offs.dtype;
   return make_product(request, std::move(spec));

@@ -51,6 +51,25 @@ constexpr double kFlopsPerMicrosecond = 80e3, kBytesPerMicrosecond = 16e3;
 
 constexpr int64_t kMostDotRows = 4;
 
+// The same product with its transpose as the result, which lies in memory as before: a single
+// column becomes a single row, and the left matrix one that is packed or read by its rows.
+void transpose_column(ProductSpec& spec) {
+  ProductSpec::Part& part = spec.parts[0];
+  const auto even = [](const auto& operand) { return !operand || operand->rows.even(); };
+  if (spec.parts.size() > 1 || spec.ends || part.columns != 1 || spec.rows <= 1) return;
+  if (!spec.a.rows.even() || !even(part.bias) || !even(spec.residual)) return;
+  const auto turn = [](ProductSpec::Operand& operand) {
+    operand.column_stride = operand.rows.stride();
+    operand.rows = Offsets();
+  };
+  if (part.bias) turn(*part.bias);
+  if (spec.residual) turn(*spec.residual);
+  const ProductSpec::Operand row{part.b.index, part.b.batch, Offsets(), part.b.rows.stride()};
+  part.b = {spec.a.index, spec.a.batch, Offsets(spec.a.column_stride), spec.a.rows.stride()};
+  spec.a = row;
+  std::swap(spec.rows, part.columns);
+}
+
 class Product final : public Kernel {
  public:
   Product(const device::Request& request, ProductSpec spec);
@@ -61,19 +80,31 @@ class Product final : public Kernel {
   void run(const Args& args, Worker worker) const override;
 
  private:
-  enum class Right { packed, packed_in_run, direct, dot };
-
+  // How a part's matrix is read.
+  struct Right {
+    enum class Kind { packed, packed_in_run, direct, dot };
+    Kind kind = Kind::packed;
+    TileFunction multiply = nullptr;
+    Convert widen = nullptr;  // of a panel to float32, where that is faster than in each tile
+    std::shared_ptr<const void> panels;
+  };
   // What one worker does with one matrix of the batch.
   struct Job {
     const Args& args;
     int64_t matrix;
     Range rows, panels;
     char *staged, *panel;  // scratch
+    float* gates;
   };
   // Left rows that lie as tiles want them.
   struct Left {
     const void* data;
     int64_t stride;
+  };
+  // A panel's place in its part.
+  struct Panel {
+    size_t part;
+    int64_t column, columns;
   };
 
   int64_t element() const { return static_cast<int64_t>(size_of(spec_.dtype)); }
@@ -81,83 +112,94 @@ class Product final : public Kernel {
     return kernel_.steps(spec_.inner) * kernel_.depth * static_cast<int64_t>(size_of(kernel_.a));
   }
   void choose_left();
-  void choose_right(const device::Request& request);
+  Right choose_right(const device::Request& request, const ProductSpec::Part& part) const;
   void choose_workers(int threads);
+  void choose_scratch();
 
   void run_groups(const Args& args, Range panels, char* scratch) const;
   void clear_rows(const Args& args, Range rows, Range panels) const;
+  Job job(const Args& args, int64_t matrix, Range rows, Range panels, char* scratch) const;
+  Panel panel(int64_t index) const;
   void multiply(const Job& job) const;
   void multiply_rows(const Job& job, Range rows) const;
+  void multiply_panel(const Job& job, const Panel& at, int64_t first, Tile tile) const;
   Left left_rows(const Job& job, Range rows) const;
   void stage_row(const char* from, char* to) const;
-  void set_right(const Job& job, int64_t panel, Tile& tile) const;
-  void finish(const Job& job, const float* c, Range rows, int64_t column, int64_t columns) const;
+  void set_right(const Job& job, const Panel& at, Tile& tile) const;
+  void finish(const Job& job, const Panel& at, int64_t row, EpilogueFunction function,
+              Epilogue epilogue) const;
   Addend addend(const ProductSpec::Operand& operand, const Job& job, int64_t row,
                 int64_t column) const;
 
   const ir::Node* node_;
   ProductSpec spec_;
   TileKernel kernel_;
-  EpilogueFunction epilogue_;
+  EpilogueFunction epilogue_, gate_;
   bool addends_even_ = true;
   bool staged_ = false;        // left rows are copied before they are multiplied
   Convert convert_ = nullptr;  // of the copy, where the elements lie side by side
-  Right right_ = Right::packed;
-  TileFunction multiply_;
-  Convert widen_ = nullptr;  // of a panel to float32, where that is faster than in each tile
-  std::shared_ptr<const void> panels_;
-  int64_t row_block_ = 0;  // rows that are multiplied by all panels before the next
-  int64_t row_units_ = 0;  // tiles high, over the whole batch
+  std::vector<Right> rights_;  // of each part
+  int64_t panels_ = 0;         // of all parts side by side; of those that are gated, of one
+  int64_t row_block_ = 0;      // rows that are multiplied by all panels before the next
+  int64_t row_units_ = 0;      // tiles high, over the whole batch
   Grid grid_;
-  int64_t staged_bytes_ = 0, panel_bytes_ = 0, worker_bytes_ = 0;
+  int64_t staged_bytes_ = 0, panel_bytes_ = 0, wide_bytes_ = 0, worker_bytes_ = 0;
 };
 
 Product::Product(const device::Request& request, ProductSpec spec)
     : node_(request.node),
       spec_(std::move(spec)),
       kernel_(tile_kernel(spec_.dtype)),
-      epilogue_(epilogue_function(spec_.dtype, spec_.activation)) {
-  for (const auto* operand : {&spec_.bias, &spec_.residual}) {
-    if (*operand) addends_even_ = addends_even_ && (*operand)->rows.even();
+      epilogue_(epilogue_function(spec_.dtype, spec_.gated ? Activation::none : spec_.activation)),
+      gate_(gate_function(spec_.dtype, spec_.activation)) {
+  const auto even = [](const auto& operand) { return !operand || operand->rows.even(); };
+  addends_even_ = even(spec_.residual);
+  for (const ProductSpec::Part& part : spec_.parts) {
+    addends_even_ = addends_even_ && even(part.bias);
+    rights_.push_back(choose_right(request, part));
+    if (!spec_.gated || panels_ == 0) panels_ += panel_count(part.columns);
   }
-  choose_right(request);
   choose_left();
   choose_workers(request.threads);
-  staged_bytes_ = staged_ ? round_up(row_block_ * staged_stride(), 64) : 0;
-  const bool packs = right_ == Right::packed_in_run || right_ == Right::direct;
-  panel_bytes_ = packs ? panels_bytes(kernel_, spec_.inner, kPanelColumns) : 0;
-  const int64_t wide_bytes = spec_.inner * kPanelColumns * static_cast<int64_t>(sizeof(float));
-  worker_bytes_ = staged_bytes_ + panel_bytes_ + (widen_ != nullptr ? wide_bytes : 0);
+  choose_scratch();
 }
 
-void Product::choose_right(const device::Request& request) {
+Product::Right Product::choose_right(const device::Request& request,
+                                     const ProductSpec::Part& part) const {
   constexpr int64_t kNearEnough = 256 << 10;  // for strided rows to stay in the caches
-  const ProductSpec::Operand& b = spec_.b;
-  multiply_ = kernel_.multiply;
+  const ProductSpec::Operand& b = part.b;
+  Right right;
+  right.multiply = kernel_.multiply;
   if (kernel_.b == DType::float16 && spec_.rows >= 2 * kTileRows) {
-    multiply_ = tile_kernel(DType::float32).multiply;
-    widen_ = find_convert(DType::float16, DType::float32);
+    right.multiply = tile_kernel(DType::float32).multiply;
+    right.widen = find_convert(DType::float16, DType::float32);
   }
   const void* constant = request.constants[b.index];
-  if (constant != nullptr && spec_.batch == 1 && spec_.columns > 0 && spec_.inner > 0) {
-    panels_ = pack_constant(*request.packed, kernel_, {constant, b.rows.stride(), b.column_stride},
-                            spec_.inner, spec_.columns, request.threads);
-    return;
+  if (constant != nullptr && spec_.batch == 1 && part.columns > 0 && spec_.inner > 0) {
+    right.panels =
+        pack_constant(*request.packed, kernel_, {constant, b.rows.stride(), b.column_stride},
+                      spec_.inner, part.columns, request.threads);
+    return right;
   }
   const bool near = spec_.rows <= kTileRows || b.rows.stride() * spec_.inner <= kNearEnough;
-  if (b.column_stride == element() && kernel_.depth == 1 && near && widen_ == nullptr) {
-    right_ = Right::direct;
+  if (b.column_stride == element() && kernel_.depth == 1 && near && right.widen == nullptr) {
+    right.kind = Right::Kind::direct;
   } else if (b.rows.stride() == element() && spec_.rows <= kMostDotRows) {
-    right_ = Right::dot;
-    multiply_ = kernel_.dot;
+    right.kind = Right::Kind::dot;
+    right.multiply = kernel_.dot;
   } else {
-    right_ = Right::packed_in_run;
+    right.kind = Right::Kind::packed_in_run;
   }
+  return right;
 }
 
 void Product::choose_left() {
   const bool adjacent = spec_.a.column_stride == element() || spec_.inner == 1;
-  const bool whole = spec_.inner % kernel_.depth == 0 || right_ == Right::dot;
+  const auto all_are = [this](Right::Kind kind) {
+    return std::all_of(rights_.begin(), rights_.end(),
+                       [kind](const Right& right) { return right.kind == kind; });
+  };
+  const bool whole = spec_.inner % kernel_.depth == 0 || all_are(Right::Kind::dot);
   staged_ = !adjacent || !whole || !spec_.a.rows.even() || kernel_.a != spec_.dtype;
   if (adjacent && staged_) convert_ = find_convert(spec_.dtype, kernel_.a);
   // As many rows as stay in the L2 cache beside a panel; all of them where that costs nothing, or
@@ -167,14 +209,16 @@ void Product::choose_left() {
   if (staged_) {
     const int64_t fit = kStaged / std::max<int64_t>(1, staged_stride());
     row_block_ = std::min(row_block_, std::max(kLeast, fit / kTileRows * kTileRows));
-  } else if (right_ == Right::packed) {
+  } else if (all_are(Right::Kind::packed)) {
     row_block_ = std::min(row_block_, 2 * kLeast);
   }
 }
 
 void Product::choose_workers(int threads) {
+  int64_t columns = 0;
+  for (const ProductSpec::Part& part : spec_.parts) columns += part.columns;
   const double products = static_cast<double>(spec_.ends ? 1 : spec_.batch) *
-                          static_cast<double>(spec_.columns) * static_cast<double>(spec_.inner);
+                          static_cast<double>(columns) * static_cast<double>(spec_.inner);
   const double flops = 2 * products * static_cast<double>(spec_.rows);
   const double microseconds =
       std::max(flops / kFlopsPerMicrosecond,
@@ -182,14 +226,27 @@ void Product::choose_workers(int threads) {
   const int most = workers_for(microseconds, threads);
   const int64_t units = (spec_.rows + kTileRows - 1) / kTileRows;
   row_units_ = spec_.ends ? std::min<int64_t>(units, 1) : spec_.batch * units;
-  grid_ = cut_grid(row_units_, panel_count(spec_.columns), most);
+  grid_ = cut_grid(row_units_, panels_, most);
   workers_ = grid_.count();
 }
 
+void Product::choose_scratch() {
+  constexpr auto kFloat = static_cast<int64_t>(sizeof(float));
+  staged_bytes_ = staged_ ? round_up(row_block_ * staged_stride(), 64) : 0;
+  for (const Right& right : rights_) {
+    const bool packs =
+        right.kind == Right::Kind::packed_in_run || right.kind == Right::Kind::direct;
+    if (packs) panel_bytes_ = panels_bytes(kernel_, spec_.inner, kPanelColumns);
+    if (right.widen != nullptr) wide_bytes_ = spec_.inner * kPanelColumns * kFloat;
+  }
+  const int64_t gate_bytes = spec_.gated ? row_block_ * kPanelColumns * kFloat : 0;
+  worker_bytes_ = staged_bytes_ + panel_bytes_ + wide_bytes_ + gate_bytes;
+}
+
 void Product::run(const Args& args, Worker worker) const {
-  if (spec_.columns == 0 || row_units_ == 0) return;
+  if (panels_ == 0 || row_units_ == 0) return;
   char* scratch = static_cast<char*>(args.scratch) + worker.index * worker_bytes_;
-  const Range panels = part_of(panel_count(spec_.columns), grid_.column(worker));
+  const Range panels = part_of(panels_, grid_.column(worker));
   if (spec_.ends) return run_groups(args, panels, scratch);
   const Range units = part_of(row_units_, grid_.row(worker));
   const int64_t units_each = row_units_ / spec_.batch;
@@ -197,9 +254,16 @@ void Product::run(const Args& args, Worker worker) const {
     const int64_t matrix = unit / units_each, first = unit % units_each;
     const int64_t last = std::min(units_each, first + units.end - unit);
     const Range rows{first * kTileRows, std::min(last * kTileRows, spec_.rows)};
-    multiply({args, matrix, rows, panels, scratch, scratch + staged_bytes_});
+    multiply(job(args, matrix, rows, panels, scratch));
     unit += last - first;
   }
+}
+
+Product::Job Product::job(const Args& args, int64_t matrix, Range rows, Range panels,
+                          char* scratch) const {
+  char* panel = scratch + staged_bytes_;
+  float* gates = reinterpret_cast<float*>(panel + panel_bytes_ + wide_bytes_);
+  return {args, matrix, rows, panels, scratch, panel, gates};
 }
 
 // Which rows a matrix has is known only here, so workers share columns, not rows.
@@ -214,18 +278,19 @@ void Product::run_groups(const Args& args, Range panels, char* scratch) const {
       args.fault->store(node_, std::memory_order_relaxed);
       break;
     }
-    multiply({args, matrix, {start, end}, panels, scratch, scratch + staged_bytes_});
+    multiply(job(args, matrix, {start, end}, panels, scratch));
     start = end;
   }
   clear_rows(args, {start, spec_.rows}, panels);
 }
 
 void Product::clear_rows(const Args& args, Range rows, Range panels) const {
+  const int64_t columns = spec_.parts[0].columns;
   const int64_t begin = panels.begin * kPanelColumns;
-  const int64_t end = std::min(panels.end * kPanelColumns, spec_.columns);
+  const int64_t end = std::min(panels.end * kPanelColumns, columns);
   char* y = static_cast<char*>(args.outputs[0]);
   for (int64_t row = rows.begin; row < rows.end; ++row) {
-    std::memset(y + (row * spec_.columns + begin) * element(), 0,
+    std::memset(y + (row * columns + begin) * element(), 0,
                 static_cast<size_t>((end - begin) * element()));
   }
 }
@@ -242,16 +307,46 @@ void Product::multiply_rows(const Job& job, Range rows) const {
   tile.a = left.data;
   tile.a_stride = left.stride;
   tile.rows = rows.end - rows.begin;
-  for (int64_t panel = job.panels.begin; panel < job.panels.end; ++panel) {
-    const int64_t column = panel * kPanelColumns;
-    const int64_t columns = std::min(kPanelColumns, spec_.columns - column);
-    tile.columns = columns;
-    set_right(job, panel, tile);
-    for_each_tile(multiply_, tile, [&](const float* c, int64_t row, int64_t count) {
-      row += rows.begin;
-      finish(job, c, {row, row + count}, column, columns);
-    });
+  for (int64_t p = job.panels.begin; p < job.panels.end; ++p) {
+    Panel at = panel(p);
+    multiply_panel(job, at, rows.begin, tile);
+    if (!spec_.gated) continue;
+    ++at.part;
+    multiply_panel(job, at, rows.begin, tile);
   }
+}
+
+Product::Panel Product::panel(int64_t index) const {
+  size_t part = 0;
+  while (index >= panel_count(spec_.parts[part].columns)) {
+    index -= panel_count(spec_.parts[part].columns);
+    ++part;
+  }
+  const int64_t column = index * kPanelColumns;
+  return {part, column, std::min(kPanelColumns, spec_.parts[part].columns - column)};
+}
+
+void Product::multiply_panel(const Job& job, const Panel& at, int64_t first, Tile tile) const {
+  const ProductSpec::Part& part = spec_.parts[at.part];
+  const int64_t stride = part.columns * element();
+  const int64_t above = spec_.ends ? 0 : job.matrix * spec_.rows;
+  char* y = static_cast<char*>(job.args.outputs[part.output]) + at.column * element();
+  const bool makes_gates = spec_.gated && at.part == 0;
+  tile.columns = at.columns;
+  set_right(job, at, tile);
+  for_each_tile(rights_[at.part].multiply, tile, [&](const float* c, int64_t row, int64_t rows) {
+    Epilogue epilogue{.c = c, .rows = rows, .columns = at.columns};
+    float* gates = job.gates + row * kPanelColumns;
+    if (makes_gates) {
+      epilogue.y = gates;
+      epilogue.y_stride = kPanelColumns * static_cast<int64_t>(sizeof(float));
+    } else {
+      epilogue.y = y + (above + first + row) * stride;
+      epilogue.y_stride = stride;
+      if (spec_.gated) epilogue.gate = gates;
+    }
+    finish(job, at, first + row, makes_gates ? gate_ : epilogue_, epilogue);
+  });
 }
 
 Product::Left Product::left_rows(const Job& job, Range rows) const {
@@ -282,51 +377,54 @@ void Product::stage_row(const char* from, char* to) const {
 }
 
 // Points the tile at a panel. Expects `columns` to be the panel's true width, and rounds it up.
-void Product::set_right(const Job& job, int64_t panel, Tile& tile) const {
-  const int64_t column = panel * kPanelColumns, columns = tile.columns;
-  const char* b = static_cast<const char*>(job.args.inputs[spec_.b.index]) +
-                  spec_.b.batch[job.matrix] + column * spec_.b.column_stride;
+void Product::set_right(const Job& job, const Panel& at, Tile& tile) const {
+  const Right& right = rights_[at.part];
+  const ProductSpec::Operand& operand = spec_.parts[at.part].b;
+  const char* b = static_cast<const char*>(job.args.inputs[operand.index]) +
+                  operand.batch[job.matrix] + at.column * operand.column_stride;
   tile.steps = kernel_.steps(spec_.inner);
-  if (right_ == Right::dot) {
+  if (right.kind == Right::Kind::dot) {
     tile.steps = spec_.inner;
     tile.b = b;
-    tile.b_stride = spec_.b.column_stride;
+    tile.b_stride = operand.column_stride;
     return;
   }
-  tile.columns = round_up(columns, kPanelGroup);
+  tile.columns = round_up(at.columns, kPanelGroup);
   tile.b_stride = tile.columns * unit_bytes(kernel_);
-  if (right_ == Right::packed) {
-    tile.b = static_cast<const char*>(panels_.get()) + panels_bytes(kernel_, spec_.inner, column);
-  } else if (right_ == Right::direct && tile.columns == columns) {
+  if (right.kind == Right::Kind::packed) {
+    tile.b = static_cast<const char*>(right.panels.get()) +
+             panels_bytes(kernel_, spec_.inner, at.column);
+  } else if (right.kind == Right::Kind::direct && tile.columns == at.columns) {
     tile.b = b;
-    tile.b_stride = spec_.b.rows.stride();
+    tile.b_stride = operand.rows.stride();
   } else {
-    pack_panel(kernel_, {b, spec_.b.rows.stride(), spec_.b.column_stride}, spec_.inner, columns,
+    pack_panel(kernel_, {b, operand.rows.stride(), operand.column_stride}, spec_.inner, at.columns,
                job.panel);
     tile.b = job.panel;
   }
-  if (widen_ != nullptr) {
+  if (right.widen != nullptr) {
     void* wide = job.panel + panel_bytes_;
-    widen_(tile.b, wide, spec_.inner * tile.columns);
+    right.widen(tile.b, wide, spec_.inner * tile.columns);
     tile.b = wide;
     tile.b_stride = tile.columns * static_cast<int64_t>(sizeof(float));
   }
 }
 
-void Product::finish(const Job& job, const float* c, Range rows, int64_t column,
-                     int64_t columns) const {
-  const int64_t stride = spec_.columns * element();
-  char* y = static_cast<char*>(job.args.outputs[0]);
-  const int64_t first = spec_.ends ? 0 : job.matrix * spec_.rows;
-  y += (first + rows.begin) * stride + column * element();
-  Epilogue epilogue{c, rows.end - rows.begin, columns, spec_.alpha, spec_.beta, {}, {}, y, stride};
+// From the epilogue's first row on, which is that row of the matrix.
+void Product::finish(const Job& job, const Panel& at, int64_t row, EpilogueFunction function,
+                     Epilogue epilogue) const {
+  const std::optional<ProductSpec::Operand>& bias = spec_.parts[at.part].bias;
+  const int64_t end = row + epilogue.rows;
+  epilogue.alpha = spec_.alpha;
+  epilogue.beta = spec_.beta;
   if (!addends_even_) epilogue.rows = 1;
-  for (int64_t row = rows.begin; row < rows.end; row += epilogue.rows) {
-    if (spec_.bias) epilogue.bias = addend(*spec_.bias, job, row, column);
-    if (spec_.residual) epilogue.residual = addend(*spec_.residual, job, row, column);
-    epilogue_(epilogue);
+  for (; row < end; row += epilogue.rows) {
+    if (bias) epilogue.bias = addend(*bias, job, row, at.column);
+    if (spec_.residual) epilogue.residual = addend(*spec_.residual, job, row, at.column);
+    function(epilogue);
     epilogue.c += epilogue.rows * kPanelColumns;
-    epilogue.y = static_cast<char*>(epilogue.y) + epilogue.rows * stride;
+    if (epilogue.gate != nullptr) epilogue.gate += epilogue.rows * kPanelColumns;
+    epilogue.y = static_cast<char*>(epilogue.y) + epilogue.rows * epilogue.y_stride;
   }
 }
 
@@ -340,6 +438,7 @@ Addend Product::addend(const ProductSpec::Operand& operand, const Job& job, int6
 }  // namespace
 
 std::unique_ptr<Kernel> make_product(const device::Request& request, ProductSpec spec) {
+  transpose_column(spec);
   return std::make_unique<Product>(request, std::move(spec));
 }
 

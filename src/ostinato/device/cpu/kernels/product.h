@@ -42,8 +42,8 @@ struct Grid {
 /// Cuts a matrix of work among at most so many workers so that the busiest has the least to do.
 Grid cut_grid(int64_t row_units, int64_t column_units, int most);
 
-/// y = activation(alpha · (a · b) + beta · bias) + residual for a batch of matrices. All offsets
-/// and strides are in bytes; y is contiguous.
+/// y = activation(alpha · (a · b) + beta · bias) + residual for a batch of matrices, or for each of
+/// several right matrices one y. All offsets and strides are in bytes; every y is contiguous.
 struct ProductSpec {
   /// A matrix for each of the batch: element (row, column) of matrix i lies at
   /// batch[i] + rows[row] + column · column_stride.
@@ -53,16 +53,27 @@ struct ProductSpec {
     int64_t column_stride = 0;
   };
 
+  /// A right matrix, and what is its own.
+  struct Part {
+    Operand b;  ///< its rows are even
+    std::optional<Operand> bias;
+    int64_t columns = 0;
+    size_t output = 0;  ///< which of the request's
+  };
+
   DType dtype = DType::float32;
-  int64_t batch = 1, rows = 0, inner = 0, columns = 0;
-  Operand a, b;  ///< the rows of `b` are even
-  std::optional<Operand> bias, residual;
+  int64_t batch = 1, rows = 0, inner = 0;
+  Operand a;
+  std::vector<Part> parts;          ///< at least one
+  std::optional<Operand> residual;  ///< of a single part
   /// Which operand says, if one does, where each matrix's rows end: matrix i multiplies the rows
   /// from where those of i - 1 end. Rows past the last are zero. Contiguous int64 or int32.
   std::optional<size_t> ends;
   DType ends_dtype = DType::int64;
   float alpha = 1, beta = 1;
   Activation activation = Activation::none;
+  /// y = activation(a · b + bias) · (a · b' + bias') of two parts with one output.
+  bool gated = false;
 };
 
 /// A product by the dims of its operands: batch… × rows… × inner times batch… × inner × columns.
@@ -74,7 +85,8 @@ struct ProductDims {
   std::vector<int64_t> a_strides, b_strides;
 };
 
-/// Rows and batch are joined where all share one `b`. The addends are broadcast to the output.
+/// Of one part. Rows and batch are joined where all share one `b`. The addends are broadcast to the
+/// output.
 /// @param bias, residual which operands they are; one that is None is left out
 ProductSpec product_spec(const device::Request& request, ProductDims dims,
                          std::optional<size_t> bias = {}, std::optional<size_t> residual = {});

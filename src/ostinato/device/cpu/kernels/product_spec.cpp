@@ -22,21 +22,6 @@ ProductSpec::Operand operand_of(size_t index, const ProductDims& dims,
           Offsets::over(dims.rows, {rows, column}), *column};
 }
 
-// The same product with its transpose as the result, which lies in memory as before: a single
-// column becomes a single row, and the left matrix one that is packed or read by its rows.
-void transpose_column(ProductSpec& spec) {
-  const auto turn = [](ProductSpec::Operand& operand) {
-    operand.column_stride = operand.rows.stride();
-    operand.rows = Offsets();
-  };
-  if (spec.bias) turn(*spec.bias);
-  if (spec.residual) turn(*spec.residual);
-  const ProductSpec::Operand row{spec.b.index, spec.b.batch, Offsets(), spec.b.rows.stride()};
-  spec.b = {spec.a.index, spec.a.batch, Offsets(spec.a.column_stride), spec.a.rows.stride()};
-  spec.a = row;
-  std::swap(spec.rows, spec.columns);
-}
-
 }  // namespace
 
 bool multiplies(const device::Request& request) {
@@ -67,10 +52,11 @@ ProductSpec product_spec(const device::Request& request, ProductDims dims,
   spec.batch = product_of(dims.batch);
   spec.rows = product_of(dims.rows);
   spec.inner = dims.inner;
-  spec.columns = dims.columns;
   spec.a = operand_of(dims.a, dims, dims.a_strides);
   const size_t rank = dims.batch.size();
-  spec.b = {dims.b,
+  ProductSpec::Part part;
+  part.columns = dims.columns;
+  part.b = {dims.b,
             Offsets::over(dims.batch, {dims.b_strides.begin(),
                                        dims.b_strides.begin() + static_cast<ptrdiff_t>(rank)}),
             Offsets(dims.b_strides[rank]), dims.b_strides[rank + 1]};
@@ -81,13 +67,9 @@ ProductSpec product_spec(const device::Request& request, ProductDims dims,
     if (!index || !request.inputs[*index]) return std::nullopt;
     return operand_of(*index, dims, broadcast_strides(*request.inputs[*index], sizes));
   };
-  spec.bias = addend(bias);
+  part.bias = addend(bias);
+  spec.parts = {std::move(part)};
   spec.residual = addend(residual);
-  const auto even = [](const auto& operand) { return !operand || operand->rows.even(); };
-  if (spec.columns == 1 && spec.rows > 1 && spec.a.rows.even() && even(spec.bias) &&
-      even(spec.residual)) {
-    transpose_column(spec);
-  }
   return spec;
 }
 

@@ -5,18 +5,8 @@
 
 #include "ostinato/device/cpu/kernels/kernels.h"
 #include "ostinato/device/cpu/kernels/loops.h"
+#include "ostinato/device/cpu/kernels/rotary_row.h"
 #include "ostinato/device/cpu/kernels/vector-inl.h"
-
-#ifndef OSTINATO_DEVICE_CPU_KERNELS_ROTARY_ONCE_
-#define OSTINATO_DEVICE_CPU_KERNELS_ROTARY_ONCE_
-namespace ostinato::cpu {
-
-/// Turns the first `rotated` elements of a row of `count`; the rest passes.
-using RotaryRow = void (*)(const void* x, const void* cos, const void* sin, void* y,
-                           int64_t rotated, int64_t count);
-
-}  // namespace ostinato::cpu
-#endif
 
 HWY_BEFORE_NAMESPACE();
 namespace ostinato::cpu::HWY_NAMESPACE {
@@ -89,6 +79,10 @@ namespace ostinato::cpu {
 
 HWY_EXPORT(rotary_row_of);
 
+RotaryRow rotary_row(DType x, DType cos, DType y, bool interleaved) {
+  return HWY_DYNAMIC_DISPATCH(rotary_row_of)(x, cos, y, interleaved);
+}
+
 namespace {
 
 class RotaryKernel final : public Kernel {
@@ -132,8 +126,8 @@ std::unique_ptr<Kernel> make_rotary(const device::Request& request) {
     strides.back().pop_back();
   }
   const auto loops = make_loops(rows, strides);
-  const RotaryRow row = HWY_DYNAMIC_DISPATCH(rotary_row_of)(
-      x.dtype, cos.dtype, request.outputs[0].dtype, request.node->flag("interleaved"));
+  const RotaryRow row =
+      rotary_row(x.dtype, cos.dtype, request.outputs[0].dtype, request.node->flag("interleaved"));
   if (!loops || row == nullptr || sin.dtype != cos.dtype) return nullptr;
   return std::make_unique<RotaryKernel>(request, *loops, row);
 }

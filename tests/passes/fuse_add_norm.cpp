@@ -4,7 +4,7 @@ namespace ostinato::passes {
 namespace {
 
 std::string fused(const std::string& statements) {
-  return rewritten(fuse_add_rms_norm,
+  return rewritten(fuse_add_norm,
                    "input %0 \"a\" : float32(s0, 8)\n"
                    "input %1 \"b\" : float32(s0, 8)\n"
                    "input %2 \"c\" : float32(8)\n"
@@ -12,7 +12,7 @@ std::string fused(const std::string& statements) {
                        statements);
 }
 
-TEST(FuseAddRmsNorm, GivesTheSumToo) {
+TEST(FuseAddNorm, GivesTheSumToo) {
   const std::string text = fused(
       "%10 : float32(s0, 8) = aten.add.Tensor(%0, %1)\n"
       "%11 : float32(s0, 8) = aten.relu(%10)\n"
@@ -22,7 +22,22 @@ TEST(FuseAddRmsNorm, GivesTheSumToo) {
   EXPECT_EQ(text.find("aten.add"), std::string::npos) << text;
 }
 
-TEST(FuseAddRmsNorm, KeepsSumsThatBroadcastOrScale) {
+TEST(FuseAddNorm, OfLayerNorm) {
+  const std::string text = fused(
+      "%10 : float32(s0, 8) = aten.add.Tensor(%0, %1)\n"
+      "%12 : float32(s0, 8) = layer_norm(%10, %3, None) {eps=1e-05}\n"
+      "output \"y\" %12\noutput \"z\" %10\n");
+  EXPECT_NE(text.find("= add_layer_norm(%0, %1, %3, None) {eps=1e-05}"), std::string::npos) << text;
+  // A bias that is computed between the two.
+  const std::string late = fused(
+      "%10 : float32(s0, 8) = aten.add.Tensor(%0, %1)\n"
+      "%11 : float32(8) = aten.neg(%2)\n"
+      "%12 : float32(s0, 8) = layer_norm(%10, %3, %11) {eps=1e-05}\n"
+      "output \"y\" %12\n");
+  EXPECT_NE(late.find("aten.add"), std::string::npos) << late;
+}
+
+TEST(FuseAddNorm, KeepsSumsThatBroadcastOrScale) {
   for (const char* sum : {"aten.add.Tensor(%0, %2)", "aten.add.Tensor(%0, %1) {alpha=2}"}) {
     const std::string text = fused("%10 : float32(s0, 8) = " + std::string(sum) +
                                    "\n"
