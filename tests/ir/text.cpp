@@ -39,9 +39,6 @@ const OpTable& table() {
               .attributes = {{"dim", AttrKind::integer}},
               .infer = infer_first});
     rows.add({.name = "pair", .operands = {{"self"}}, .results = 2, .infer = infer_pair});
-    rows.add({.name = "sink", .operands = {{"self"}}, .results = 0, .infer = [](const Node&) {
-                return std::vector<ValueType>();
-              }});
     rows.add({.name = "write",
               .operands = {{"self"}, {"value"}},
               .infer = infer_first,
@@ -87,7 +84,6 @@ TEST(Text, PrintsWhatItReads) {
       "%5 : float32(2, s0), %6 : int64(2, s0) = pair(%4)\n"
       "%8 : float32(2, s0) = listed.List(%5, [], %6) {dim=1}\n"
       "%10 : float32(2, s0) = listed.List(%5, [%6, None, %6], %7) {dim=1}\n"
-      "sink(%10)\n"
       "%11 : int32(1, 8) = write(%9, %20)\n"
       "output \"logits\" %10\n"
       "output \"same again\" %10\n";
