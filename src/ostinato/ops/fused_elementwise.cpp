@@ -104,7 +104,7 @@ void add_fused_elementwise(ir::OpTable& table) {
                .operands = {{"tensors", ir::OperandKind::list}},
                .attributes = {{"program", ir::AttrKind::string}},
                .infer = infer_program,
-               .traits = traits,
+               .traits = std::move(traits),
                .expand = expand_program});
   };
   add("fused_elementwise", {.elementwise = true});

@@ -336,7 +336,7 @@ void Product::multiply_panel(const Job& job, const Panel& at, int64_t first, Til
   set_right(job, at, tile);
   for_each_tile(rights_[at.part].multiply, tile, [&](const float* c, int64_t row, int64_t rows) {
     Epilogue epilogue{.c = c, .rows = rows, .columns = at.columns};
-    float* gates = job.gates + row * kPanelColumns;
+    float* gates = spec_.gated ? job.gates + row * kPanelColumns : nullptr;
     if (makes_gates) {
       epilogue.y = gates;
       epilogue.y_stride = kPanelColumns * static_cast<int64_t>(sizeof(float));
