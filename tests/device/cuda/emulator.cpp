@@ -154,17 +154,11 @@ std::map<std::string, Kernel>& kernels() {
   return table;
 }
 
-std::vector<unsigned char>& shared() {
-  static std::vector<unsigned char> memory;
-  return memory;
-}
-
 }  // namespace
 
 void wait_for_block() { block().wait(State::at_block); }
 void wait_for_warp() { block().wait(State::at_warp); }
 uint64_t* lane_slots() { return block().slots + thread_index.x / 32 * 32; }
-unsigned char* dynamic_shared() { return shared().data(); }
 
 const Kernel* find(const std::string& name) {
   const auto found = kernels().find(name);
@@ -175,15 +169,14 @@ bool add(const std::string& name, Kernel kernel) {
   return kernels().emplace(name, std::move(kernel)).second;
 }
 
-void launch(const Kernel& kernel, Index grid, unsigned threads, unsigned shared_bytes,
-            const void* operands, const void* params) {
+void launch(const Kernel& kernel, Index grid, unsigned threads, const void* operands,
+            const void* params) {
   grid_size = grid;
   block_size = {threads, 1, 1};
   thread_index = {};
   for (block_index.z = 0; block_index.z < grid.z; ++block_index.z) {
     for (block_index.y = 0; block_index.y < grid.y; ++block_index.y) {
       for (block_index.x = 0; block_index.x < grid.x; ++block_index.x) {
-        shared().assign(shared_bytes, 0xff);
         block().run(kernel, threads, operands, params);
       }
     }

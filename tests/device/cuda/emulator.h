@@ -24,7 +24,6 @@ void wait_for_block();
 void wait_for_warp();
 /// The 8 bytes that each lane of the warp gave last.
 uint64_t* lane_slots();
-unsigned char* dynamic_shared();
 
 struct Kernel {
   std::function<void(const void* operands, const void* params)> run;
@@ -35,8 +34,8 @@ struct Kernel {
 const Kernel* find(const std::string& name);
 bool add(const std::string& name, Kernel kernel);
 
-void launch(const Kernel& kernel, Index grid, unsigned threads, unsigned shared_bytes,
-            const void* operands, const void* params);
+void launch(const Kernel& kernel, Index grid, unsigned threads, const void* operands,
+            const void* params);
 
 template <typename T>
 T exchange(T value, unsigned lane) {
@@ -81,6 +80,7 @@ T __shfl_sync(unsigned, T value, int lane) {
 }
 
 #define OSTINATO_KERNEL(name, most_threads, Params)                                   \
+  static_assert((most_threads) <= 1024);                                              \
   static void name(const ::ostinato::cuda::Operands& operands, const Params& params); \
   static const bool name##_added = ::ostinato::emulator::add(                         \
       #name, {[](const void* operands, const void* params) {                          \
@@ -91,5 +91,3 @@ T __shfl_sync(unsigned, T value, int lane) {
   static void name([[maybe_unused]] const ::ostinato::cuda::Operands& operands,       \
                    [[maybe_unused]] const Params& params)
 #define OSTINATO_UNROLL
-#define OSTINATO_DYNAMIC_SHARED(T, name) \
-  T* const name = reinterpret_cast<T*>(::ostinato::emulator::dynamic_shared())

@@ -82,11 +82,11 @@ Memory& memory() {
 struct Launched {
   const emulator::Kernel* kernel;
   emulator::Index grid;
-  unsigned threads, shared_bytes;
+  unsigned threads;
   std::vector<std::byte> operands, params;
 
   void operator()() const {
-    emulator::launch(*kernel, grid, threads, shared_bytes, operands.data(), params.data());
+    emulator::launch(*kernel, grid, threads, operands.data(), params.data());
   }
 };
 
@@ -100,7 +100,6 @@ Launched launched(const Params& node) {
   return {kernel,
           {node.gridDimX, node.gridDimY, node.gridDimZ},
           node.blockDimX,
-          node.sharedMemBytes,
           copy(node.kernelParams[0], sizeof(Operands)),
           copy(node.kernelParams[1], kernel->params_bytes)};
 }
@@ -267,17 +266,15 @@ void fill_streams(Driver& fake) {
     *function = reinterpret_cast<CUfunction>(const_cast<emulator::Kernel*>(kernel));
     return kernel != nullptr ? CUDA_SUCCESS : CUDA_ERROR_NOT_FOUND;
   };
-  fake.cuFuncSetAttribute = [](CUfunction, CUfunction_attribute, int) { return CUDA_SUCCESS; };
   fake.cuLaunchKernel = [](CUfunction function, unsigned x, unsigned y, unsigned z,
-                           unsigned threads, unsigned, unsigned, unsigned shared_bytes,
-                           CUstream stream, void** params, void**) {
+                           unsigned threads, unsigned, unsigned, unsigned, CUstream stream,
+                           void** params, void**) {
     CUDA_KERNEL_NODE_PARAMS node{};
     node.func = function;
     node.gridDimX = x;
     node.gridDimY = y;
     node.gridDimZ = z;
     node.blockDimX = threads;
-    node.sharedMemBytes = shared_bytes;
     node.kernelParams = params;
     ++counts.kernel_launches;
     queue(stream, launched(node));

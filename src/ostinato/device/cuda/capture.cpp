@@ -61,7 +61,6 @@ CUDA_KERNEL_NODE_PARAMS node_params(const Launch& launch, Arguments& arguments) 
   params.gridDimZ = launch.grid[2];
   params.blockDimX = launch.threads;
   params.blockDimY = params.blockDimZ = 1;
-  params.sharedMemBytes = launch.shared_bytes;
   params.kernelParams = arguments.pointers;
   return params;
 }
@@ -70,7 +69,8 @@ CUDA_KERNEL_NODE_PARAMS node_params(const Launch& launch, Arguments& arguments) 
 class Recorded {
  public:
   Recorded(const LibraryCall& call, const Operands& operands, CUstream stream) {
-    OSTINATO_CUDA(cuStreamBeginCapture, stream, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL);
+    // Relaxed, since a library may load the code of a kernel when it first queues it.
+    OSTINATO_CUDA(cuStreamBeginCapture, stream, CU_STREAM_CAPTURE_MODE_RELAXED);
     try {
       call.queue(operands, stream);
     } catch (...) {
@@ -108,8 +108,7 @@ void launch(const Step& step, const Bindings& bindings, CudaStream& stream) {
     const Launch& launch = work.launch;
     Arguments arguments(operands, launch);
     OSTINATO_CUDA(cuLaunchKernel, launch.function, launch.grid[0], launch.grid[1], launch.grid[2],
-                  launch.threads, 1, 1, launch.shared_bytes, stream.get(), arguments.pointers,
-                  nullptr);
+                  launch.threads, 1, 1, 0, stream.get(), arguments.pointers, nullptr);
   }
 }
 

@@ -53,8 +53,7 @@ class Opened final : public Functions {
     return blas_;
   }
 
-  CUfunction find(const std::string& name, unsigned shared_bytes) override {
-    constexpr unsigned kWithoutAsking = 48 * 1024;
+  CUfunction find(const std::string& name) override {
     const std::scoped_lock lock(mutex_);
     OSTINATO_CUDA(cuCtxSetCurrent, context_);
     CUfunction& function = functions_[name];
@@ -66,10 +65,6 @@ class Opened final : public Functions {
     if (function == nullptr) {
       fail(ErrorCode::internal, kStage, "Build Ostinato again.",
            "expected the kernel '{}' in this build, found none", name);
-    }
-    if (shared_bytes > kWithoutAsking) {
-      OSTINATO_CUDA(cuFuncSetAttribute, function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
-                    static_cast<int>(shared_bytes));
     }
     return function;
   }

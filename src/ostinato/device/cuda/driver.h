@@ -35,14 +35,8 @@ namespace ostinato::cuda {
   X(cuStreamSynchronize)                \
   X(cuStreamBeginCapture)               \
   X(cuStreamEndCapture)                 \
-  X(cuEventCreate)                      \
-  X(cuEventDestroy)                     \
-  X(cuEventRecord)                      \
-  X(cuEventSynchronize)                 \
-  X(cuEventElapsedTime)                 \
   X(cuModuleLoadData)                   \
   X(cuModuleGetFunction)                \
-  X(cuFuncSetAttribute)                 \
   X(cuLaunchKernel)                     \
   X(cuGraphCreate)                      \
   X(cuGraphDestroy)                     \

@@ -23,7 +23,6 @@ struct Launch {
   CUfunction function = nullptr;
   unsigned grid[3] = {1, 1, 1};
   unsigned threads = 1;
-  unsigned shared_bytes = 0;
   std::vector<Use> operands;      ///< at most kMaxOperands
   std::vector<std::byte> params;  ///< the kernel's own structure
 };
@@ -56,8 +55,8 @@ class Kernel final : public device::Kernel {
 class Functions {
  public:
   virtual ~Functions() = default;
-  /// The compiled kernel of that name, with room for so much shared memory. Throws `internal`.
-  virtual CUfunction find(const std::string& name, unsigned shared_bytes = 0) = 0;
+  /// The compiled kernel of that name. Throws `internal`.
+  virtual CUfunction find(const std::string& name) = 0;
   virtual int multiprocessors() const = 0;
   /// cuBLASLt's state on this device. Throws `unsupported` where the library is missing.
   virtual blas::Handle blas() = 0;

@@ -21,9 +21,4 @@ enum class Type : int32_t { float32, bfloat16, float16, int64, int32, uint8, boo
 
 inline constexpr int kMaxDims = 8;
 
-/// Strides in elements, dims from the slowest to the fastest.
-struct Strided {
-  int64_t strides[kMaxDims];
-};
-
 }  // namespace ostinato::cuda

@@ -17,10 +17,6 @@
       name(const __grid_constant__ ::ostinato::cuda::Operands operands, \
            const __grid_constant__ Params params)
 #define OSTINATO_UNROLL _Pragma("unroll")
-/// The shared memory that the launch asked for.
-#define OSTINATO_DYNAMIC_SHARED(T, name)                   \
-  extern __shared__ __align__(16) unsigned char shared_[]; \
-  T* const name = reinterpret_cast<T*>(shared_)
 #endif
 
 namespace ostinato::cuda {
@@ -163,10 +159,6 @@ struct Sum {
   __device__ T operator()(T a, T b) const {
     return a + b;
   }
-};
-/// NaN if either is.
-struct Larger {
-  __device__ float operator()(float a, float b) const { return a > b || a != a ? a : b; }
 };
 
 /// Over the warp's lanes; every lane gets it.
