@@ -408,7 +408,7 @@ def test_markdown_stays_a_table(generation):
         (["--batch-size", "2,2"], "each size once"),
         (["--iterations", "0"], "at least one timed call"),
         (["--warmup", "-1"], "warmup ≥ 0"),
-        (["--device", "cuda"], "there is no device 'cuda'"),
+        (["--device", "tpu"], "there is no device 'tpu'"),
         (["--device", "null"], "expected a device that computes"),
         (["--dtype", "float64"], "expected a dtype, got 'float64'"),
         (["--dtype", "bfloat16", "--lanes", "golden"], "golden runs in float32"),

@@ -126,7 +126,7 @@ def test_wrong_words(refused, tmp_path, arguments, texts):
         (["--threads", "100000"], ["--threads"]),
         (["--threads", "two"], ["--threads", "two"]),
         (["--device", "quantum"], ["'quantum'", "cpu"]),
-        (["--device", "cuda"], ["'cuda'", "cpu"]),
+        (["--device", "tpu"], ["'tpu'", "cpu"]),
         (["--device", ""], ["''", "cpu"]),
         (["--dtype", "float64"], ["float64", "bfloat16"]),
         (["--dtype", "int64"], ["int64", "bfloat16"]),

@@ -96,7 +96,7 @@ def test_generate(examples, tmp_path):
 def test_replay(examples):
     """Graph mode agrees with reference mode, and one capture serves all replays."""
     out = sh(examples / "replay", 3)
-    assert "= gated_linear(" in out
+    assert "= swiglu(" in out
     assert "1 capture" in out
 
 

@@ -44,7 +44,7 @@ def arena_of(caplog):
 def test_inplace_pass_needs_less_memory(runner_of, caplog):
     """Elementwise calls write over operands that nothing reads any more."""
     caplog.set_level(logging.INFO, "ostinato")
-    x = torch.randn(64, 64)
+    x = torch.randn(256, 256) / 16
 
     def function(x):
         y = x @ x
