@@ -89,7 +89,7 @@ class Row:
 
     kernels: float  # a layer
     bytes: float
-    milliseconds: float = 0.0
+    milliseconds: float | None = None  # None where nothing was measured
     ratio: float = 1.0
 
     def same_work(self, other) -> bool:
@@ -122,20 +122,20 @@ def tables(engine: Engine, subject: Subject, rounds: int):
             if not changed[i]:
                 nothing[i].append(name)
                 continue
-            row.milliseconds = statistics.median(without[i] for without, _ in pairs)
-            row.ratio = statistics.median(without[i] / with_[i] for without, with_ in pairs)
-            times[i] += [with_[i] for _, with_ in pairs]
             found[i][name] = row
+            if pairs:
+                row.milliseconds = statistics.median(without[i] for without, _ in pairs)
+                row.ratio = statistics.median(without[i] / with_[i] for without, with_ in pairs)
+                times[i] += [with_[i] for _, with_ in pairs]
     for i, workload in enumerate(subject.workloads):
-        base[i].milliseconds = statistics.median(times[i]) if times[i] else float("nan")
+        base[i].milliseconds = statistics.median(times[i]) if times[i] else None
         print(f"### {workload.title}\n")
         print("| without | kernels a layer | MB moved | ms | against all passes |")
         print("|---|---:|---:|---:|---:|")
         for name, row in [("all passes on", base[i]), *found[i].items()]:
-            print(
-                f"| {name} | {row.kernels} | {row.bytes / 1e6:.1f} | {row.milliseconds:.4g} "
-                f"| {row.ratio:.2f} |"
-            )
+            measured = row.milliseconds is not None
+            latency = f"{row.milliseconds:.4g} | {row.ratio:.2f}" if measured else "– | –"
+            print(f"| {name} | {row.kernels} | {row.bytes / 1e6:.1f} | {latency} |")
         print(f"\nNothing to do for: {', '.join(nothing[i])}.\n", flush=True)
 
 
@@ -193,7 +193,9 @@ def main():
     parser.add_argument("--minilm", help="a folder of all-MiniLM-L6-v2")
     parser.add_argument("--qwen3", help="a folder of Qwen3-0.6B")
     parser.add_argument("--qwen-block", action="store_true", help="four layers as of Qwen-7B")
-    parser.add_argument("--rounds", type=int, default=3, help="of each pass, in turns")
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="of each pass, in turns; 0 only counts"
+    )
     arguments = parser.parse_args()
     engine = Engine(arguments.program)
     forward = ["batches", 0, "lanes", "graph", "latency_ms", "p50"]
