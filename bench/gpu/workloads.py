@@ -63,21 +63,30 @@ def ostinato(binary: str, *arguments: str) -> dict:
     return json.loads(done.stdout)
 
 
-def torch_modes(model, inputs: dict, deadline: float) -> dict:
-    """Latency of a forward pass in each of PyTorch's modes."""
+def in_each_mode(measure, deadline: float) -> dict:
+    """What `measure` gives of each of PyTorch's modes, from its options; None is eager."""
     results = {}
     for name, options in MODES.items():
         if time.monotonic() > deadline:
             results[name] = {"error": "left out: no time left"}
             continue
         torch._dynamo.reset()
-        call = model if options is None else torch.compile(model, **options)
         try:
-            with torch.inference_mode():
-                results[name] = median_ms(lambda call=call: call(**inputs))
+            results[name] = measure(options)
         except RuntimeError as error:
             results[name] = {"error": str(error).splitlines()[0]}
     return results
+
+
+def torch_modes(model, inputs: dict, deadline: float) -> dict:
+    """Latency of a forward pass in each of PyTorch's modes."""
+
+    def measure(options):
+        call = model if options is None else torch.compile(model, **options)
+        with torch.inference_mode():
+            return median_ms(lambda: call(**inputs))
+
+    return in_each_mode(measure, deadline)
 
 
 def vit(binary: str, folder: Path, deadline: float) -> list[dict]:
@@ -106,12 +115,8 @@ def qwen(binary: str, folder: Path, deadline: float) -> list[dict]:
     )  # fmt: skip
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).cuda().eval()
     ids = torch.randint(0, 1000, (1, 128), device="cuda")
-    results = {}
-    for name, options in MODES.items():
-        if time.monotonic() > deadline:
-            results[name] = {"error": "left out: no time left"}
-            continue
-        torch._dynamo.reset()
+
+    def measure(options):
         arguments = {"max_new_tokens": 128, "min_new_tokens": 128, "do_sample": False}
         if options is not None:
             model.forward = torch.compile(model.forward, **options)
@@ -120,8 +125,10 @@ def qwen(binary: str, folder: Path, deadline: float) -> list[dict]:
         begin = time.monotonic()
         model.generate(ids, **arguments)
         torch.cuda.synchronize()
-        results[name] = {"tokens_per_s": 128 / (time.monotonic() - begin)}
-    return [{"workload": "Qwen3-0.6B bfloat16 decode", "ostinato": own, "torch": results}]
+        return {"tokens_per_s": 128 / (time.monotonic() - begin)}
+
+    modes = in_each_mode(measure, deadline)
+    return [{"workload": "Qwen3-0.6B bfloat16 decode", "ostinato": own, "torch": modes}]
 
 
 def main() -> None:

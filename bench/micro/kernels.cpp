@@ -3,16 +3,15 @@
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
-#include <cmath>
-#include <random>
 
-#include "ostinato/base/dtype.h"
 #include "ostinato/base/error.h"
 #include "ostinato/base/threads.h"
+#include "ostinato/bench/latency.h"
 #include "ostinato/ir/text.h"
 #include "ostinato/ops/ops.h"
 #include "ostinato/passes/cost.h"
 #include "ostinato/runtime/context.h"
+#include "support/random.h"
 
 namespace ostinato {
 namespace {
@@ -23,19 +22,8 @@ struct Case {
 };
 
 Tensor random_tensor(const ir::ValueType& type) {
-  Tensor tensor = Tensor::empty(type.dtype, to_integers(type.shape));
-  std::mt19937 random;  // NOLINT(cert-msc51-cpp): the same each time
-  dispatch(type.dtype, [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    for (int64_t i = 0; i < tensor.numel(); ++i) {
-      if constexpr (is_floating_v<T>) {
-        tensor.as<T>()[i] = from_float<T>(static_cast<float>(random() % 256) / 128 - 1);
-      } else {
-        tensor.as<T>()[i] = static_cast<T>(random() % 2);
-      }
-    }
-  });
-  return tensor;
+  Random random(0);
+  return ostinato::random_tensor(random, type.dtype, to_integers(type.shape));
 }
 
 ir::Graph make_graph(const std::string& statements) {
@@ -48,21 +36,12 @@ ir::Graph make_graph(const std::string& statements) {
 }
 
 /// The median's distance to the median: how much the repetitions differ.
-double mad(const std::vector<double>& values) {
-  const auto median = [](std::vector<double> sorted) {
-    std::sort(sorted.begin(), sorted.end());
-    return sorted[sorted.size() / 2];
-  };
-  const double middle = median(values);
-  std::vector<double> distances;
-  for (const double value : values) distances.push_back(std::abs(value - middle));
-  return median(distances);
-}
+double mad(const std::vector<double>& values) { return bench::summarise(values).mad; }
 
 void replay(benchmark::State& state, const Case& what) {
   const auto program = std::make_shared<const runtime::Program>(
       make_graph(what.statements), device::get("cpu"),
-      runtime::ProgramOptions{Mode::graph, default_threads()});
+      runtime::ProgramOptions{Mode::graph, default_threads(), {}, {}});
   runtime::Context context(program);
   std::vector<Tensor> inputs, outputs;
   for (const ir::Value* input : program->graph().inputs()) {

@@ -4,6 +4,7 @@
 
 #include "ostinato/base/error.h"
 #include "ostinato/ir/text.h"
+#include "ostinato/passes/match.h"
 #include "ostinato/passes/pass.h"
 
 namespace ostinato::passes {
@@ -96,17 +97,14 @@ class Folder {
     size_t bytes = 0;
     for (const Value* operand : node.operands) {
       const Value* value = operand;
-      while (value != nullptr && value->kind == ValueKind::result && read_once(value)) {
+      while (value != nullptr && value->kind == ValueKind::result && is_read_once(value)) {
         value = value->producer->operands[0];
       }
-      const bool goes = value != nullptr && value->kind == ValueKind::constant && read_once(value);
+      const bool goes =
+          value != nullptr && value->kind == ValueKind::constant && is_read_once(value);
       if (goes && counted.insert(value).second) bytes += bytes_of(*value);
     }
     return bytes;
-  }
-
-  static bool read_once(const Value* value) {
-    return value->uses.size() == 1 && value->output_uses == 0;
   }
 
   std::vector<Tensor> evaluate(const Node& node) {

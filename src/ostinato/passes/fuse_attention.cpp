@@ -74,7 +74,7 @@ std::optional<Conditions> allowed_by(const Value* mask, const IndexFunctions& fu
 
 /// (B, Hkv, S, D) of heads that were repeated: unsqueezed at 2, expanded, and joined again.
 Value* without_repetition(Value* heads) {
-  const Node* joined = call_of(heads, {"aten.view", "aten._unsafe_view", "aten.reshape"});
+  const Node* joined = reshape_of(heads);
   if (joined == nullptr) return heads;
   Value* inner = joined->operands[0];
   if (const Node* copy = call_of(inner, {"aten.clone"})) inner = copy->operands[0];

@@ -37,8 +37,8 @@ bool is_dead(const Node& node, int depth = 4) {
   });
 }
 
-/// Whether nothing but one operand of one call reads the value.
-bool is_read_once(const Value* value) {
+/// Whether nothing but one operand of one living call reads the value.
+bool has_one_reader(const Value* value) {
   return value->output_uses == 0 &&
          std::count_if(value->uses.begin(), value->uses.end(),
                        [](const Value::Use& use) { return !is_dead(*use.node); }) == 1;
@@ -53,7 +53,7 @@ const Node* plain_product(const Value* value) {
 }
 
 std::optional<Projection> projection_of(const Value* value) {
-  if (!is_read_once(value)) return std::nullopt;
+  if (!has_one_reader(value)) return std::nullopt;
   if (const Node* product = plain_product(value)) return Projection{product, std::nullopt};
   const std::optional<Part> part = part_of_last_dim(value);
   const Node* product = part && part->step == 1 ? plain_product(part->whole) : nullptr;

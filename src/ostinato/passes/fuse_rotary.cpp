@@ -19,15 +19,6 @@ struct Two {
   bool interleaved;
 };
 
-bool is_last_dim(const Node& node, std::string_view attribute, size_t rank) {
-  const int64_t dim = node.integer(attribute);
-  return dim == -1 || dim == static_cast<int64_t>(rank) - 1;
-}
-
-const Node* reshape_of(const Value* value) {
-  return call_of(value, {"aten.view", "aten.reshape", "aten._unsafe_view"});
-}
-
 /// x of x[..., None].
 Value* raised(const Value* value) {
   const Node* node = call_of(value, {"aten.unsqueeze", "aten.view", "aten.reshape"});
@@ -42,7 +33,7 @@ Value* raised(const Value* value) {
 std::optional<Two> two_halves(const Value* value) {
   const Node* node = call_of(value, {"aten.cat"});
   if (node == nullptr || node->list().size() != 2) return std::nullopt;
-  if (!is_last_dim(*node, "dim", value->rank())) return std::nullopt;
+  if (!is_last_dim(node->integer("dim"), value)) return std::nullopt;
   return Two{node->list()[0], node->list()[1], false};
 }
 
@@ -57,7 +48,7 @@ std::optional<Two> two_neighbours(const Value* value) {
   shape.emplace_back(2);
   if (pairs->shape() != shape) return std::nullopt;
   if (const Node* stack = call_of(pairs, {"aten.stack"})) {
-    const bool fits = stack->list().size() == 2 && is_last_dim(*stack, "dim", pairs->rank());
+    const bool fits = stack->list().size() == 2 && is_last_dim(stack->integer("dim"), pairs);
     return fits ? std::optional(Two{stack->list()[0], stack->list()[1], true}) : std::nullopt;
   }
   const std::optional<Two> columns = two_halves(pairs);

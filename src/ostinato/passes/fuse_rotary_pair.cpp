@@ -13,8 +13,6 @@ namespace {
 using ir::Node;
 using ir::Value;
 
-bool is_read_once(const Value* value) { return value->uses.size() == 1 && value->output_uses == 0; }
-
 bool reads(const Node& node, std::initializer_list<const Value*> values) {
   return std::any_of(values.begin(), values.end(), [&](const Value* value) {
     return std::find(node.operands.begin(), node.operands.end(), value) != node.operands.end();

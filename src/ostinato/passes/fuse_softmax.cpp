@@ -42,7 +42,7 @@ bool keeps_rows(const Node& node) {
 
 /// The call that makes the value, if nothing but one operand of one call reads it.
 const Node* only_call(const Value* value) {
-  return value->uses.size() == 1 && value->output_uses == 0 ? value->producer : nullptr;
+  return is_read_once(value) ? value->producer : nullptr;
 }
 
 /// From the product of queries and keys to their softmax.
@@ -190,14 +190,6 @@ bool leads(const Shape& shape, const Dim& batch, const Dim& heads) {
   return shape.size() == 4 && shape[0] == batch && shape[1] == heads;
 }
 
-/// Whether a call that writes to states stands between two others.
-bool writes_between(const Node& first, const Node& last) {
-  for (auto it = first.position; it != last.position; ++it) {
-    if ((*it)->op->traits.writes()) return true;
-  }
-  return false;
-}
-
 /// Whether the value is all but the last element of each of the rows of another.
 bool is_without_last(const Value* value) {
   const std::optional<Part> part = part_of_last_dim(value);
@@ -215,8 +207,7 @@ const Value* unshifted(const Value* value) {
                     x->uses.size() == 2 && x->output_uses == 0 && max->flag("keepdim");
   if (!same) return value;
   if (max->op->name == "aten.amax") return is_over_last_dim(*max) ? x : value;
-  const int64_t dim = max->integer("dim");
-  return dim == -1 || dim == static_cast<int64_t>(x->rank()) - 1 ? x : value;
+  return is_last_dim(max->integer("dim"), x) ? x : value;
 }
 
 /// Of scores beside which each row has the sink of its head, as (B, H, Sq, Skv + 1).
@@ -236,10 +227,6 @@ std::optional<Scores> scores_beside_sinks(const Value* value) {
   return scores;
 }
 
-bool is_last_of(int64_t dim, const Value* value) {
-  return dim == -1 || dim == static_cast<int64_t>(value->rank()) - 1;
-}
-
 /// The softmax of where(all(x == -inf), 0, softmax(x)), which PyTorch makes of attention that it
 /// takes apart: for a row that may attend nothing attention gives zeros itself.
 const Node* safe_softmax(const Node& choice) {
@@ -250,7 +237,7 @@ const Node* safe_softmax(const Node& choice) {
   if (softmax == nullptr || equal == nullptr) return nullptr;
   const Value *x = softmax->operands[0], *weights = softmax->results[0];
   const bool zeros = uniform_value(choice.operand("self")) == 0.0;
-  const bool rows = all->flag("keepdim") && is_last_of(all->integer("dim"), x);
+  const bool rows = all->flag("keepdim") && is_last_dim(all->integer("dim"), x);
   const bool same = equal->operands[0] == x &&
                     scalar_of(*equal, "other") == -std::numeric_limits<double>::infinity();
   const bool unread = x->uses.size() == 2 && x->output_uses == 0 && weights->output_uses == 0 &&
@@ -275,7 +262,7 @@ std::optional<Scores> scores_of(const Value* weights) {
   const Node* safe = safe_softmax(*call);
   if (safe != nullptr) call = safe;
   const bool fits = call->op->name == "aten._softmax" && !(cut && safe != nullptr) &&
-                    is_last_of(call->integer("dim"), call->results[0]);
+                    is_last_dim(call->integer("dim"), call->results[0]);
   if (!fits) return std::nullopt;
   const Value* logits = call->operands[0];
   if (cut) return scores_beside_sinks(unshifted(logits));

@@ -16,7 +16,17 @@ const Node* call_of(const Value* value, std::initializer_list<std::string_view> 
 
 const Node* only_call_of(const Value* value, std::initializer_list<std::string_view> operators) {
   const Node* node = call_of(value, operators);
-  return node != nullptr && value->uses.size() == 1 && value->output_uses == 0 ? node : nullptr;
+  return node != nullptr && is_read_once(value) ? node : nullptr;
+}
+
+bool is_read_once(const Value* value) { return value->uses.size() == 1 && value->output_uses == 0; }
+
+const Node* reshape_of(const Value* value) {
+  return call_of(value, {"aten.view", "aten._unsafe_view", "aten.reshape"});
+}
+
+bool is_last_dim(int64_t dim, const Value* value) {
+  return dim == -1 || dim == static_cast<int64_t>(value->rank()) - 1;
 }
 
 bool is_plain_sum(const Node& node) {
@@ -96,7 +106,7 @@ Value* squared(const Value* square) {
 bool is_over_last_dim(const Node& node) {
   const ir::Shape* dims = std::get_if<ir::Shape>(&node.attribute("dim"));
   if (dims == nullptr || dims->size() != 1) return false;
-  return (*dims)[0].is(-1) || (*dims)[0].is(static_cast<int64_t>(node.operands[0]->rank()) - 1);
+  return (*dims)[0].is_constant() && is_last_dim((*dims)[0].value(), node.operands[0]);
 }
 
 std::optional<Part> part_of_last_dim(const Value* value) {
@@ -104,8 +114,7 @@ std::optional<Part> part_of_last_dim(const Value* value) {
       call_of(value, {"aten.slice.Tensor", "aten.split.Tensor", "aten.split_with_sizes"});
   if (node == nullptr) return std::nullopt;
   Value* whole = node->operands[0];
-  const int64_t dim = node->integer("dim");
-  if (dim != -1 && dim != static_cast<int64_t>(whole->rank()) - 1) return std::nullopt;
+  if (!is_last_dim(node->integer("dim"), whole)) return std::nullopt;
   if (node->op->name == "aten.slice.Tensor") {
     const ops::Slice slice = ops::slice_of(*node, whole->shape());
     return Part{whole, slice.start, slice.length, slice.step};

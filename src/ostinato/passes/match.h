@@ -16,6 +16,15 @@ const ir::Node* call_of(const ir::Value* value, std::initializer_list<std::strin
 const ir::Node* only_call_of(const ir::Value* value,
                              std::initializer_list<std::string_view> operators);
 
+/// Whether nothing but one operand of one call reads the value.
+bool is_read_once(const ir::Value* value);
+
+/// The call that makes the value, if it is of one of those that only give it other sizes.
+const ir::Node* reshape_of(const ir::Value* value);
+
+/// Whether a dim, which may be counted from the end, is the value's last one.
+bool is_last_dim(int64_t dim, const ir::Value* value);
+
 /// Whether the call is `a + b` of two tensors, neither of them scaled.
 bool is_plain_sum(const ir::Node& node);
 

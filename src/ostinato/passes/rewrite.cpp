@@ -39,6 +39,11 @@ ir::Builder builder_before(ir::Graph& graph, const Node* node) {
   return builder;
 }
 
+bool writes_between(const Node& first, const Node& last) {
+  return std::any_of(first.position, last.position,
+                     [](const auto& node) { return node->op->traits.writes(); });
+}
+
 bool fuse_calls(ir::Graph& graph, std::initializer_list<Fusion> fusions) {
   bool changed = false;
   const auto& nodes = graph.nodes();

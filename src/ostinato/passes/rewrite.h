@@ -23,6 +23,9 @@ void replace(ir::Graph& graph, ir::Node* node, ir::Value* value);
 /// Makes calls right before the node, which come from where the node does.
 ir::Builder builder_before(ir::Graph& graph, const ir::Node* node);
 
+/// Whether a call that writes to states stands between two others, the first of them counted.
+bool writes_between(const ir::Node& first, const ir::Node& last);
+
 /// What a fusion makes of a call: a new value for the first result, the only one that is read, or
 /// null.
 using Fusion = ir::Value* (*)(ir::Graph& graph, const ir::Node* node);

@@ -178,7 +178,7 @@ class Application {
       }
     }
     for (const Value* input : rule_.search->inputs()) {
-      if (shares_state(search_.at(input)) && writes_within()) return false;
+      if (shares_state(search_.at(input)) && writes_between(first_found(), *root_)) return false;
     }
     return !rule_.check || rule_.check(match());
   }
@@ -238,14 +238,10 @@ class Application {
     });
   }
 
-  bool writes_within() const {
-    bool within = false;
-    for (const auto& node : graph_.nodes()) {
-      within |= found_.count(node.get()) > 0;
-      if (node.get() == root_) return false;
-      if (within && node->op->traits.writes()) return true;
-    }
-    return false;
+  const Node& first_found() const {
+    const auto& nodes = graph_.nodes();
+    return **std::find_if(nodes.begin(), nodes.end(),
+                          [this](const auto& node) { return found_.count(node.get()) > 0; });
   }
 
   Attribute filled_in(const Attribute& attribute) const {

@@ -30,7 +30,7 @@ bool is_stored(const Value* value) {
 
 /// What was reshaped to rows, where each is as long as before.
 Value* before_rows(Value* rows) {
-  const Node* node = call_of(rows, {"aten.view", "aten.reshape", "aten._unsafe_view"});
+  const Node* node = reshape_of(rows);
   if (node == nullptr) return rows;
   Value* x = node->operands[0];
   return x->rank() > 1 && x->shape().back() == rows->shape().back() ? x : rows;

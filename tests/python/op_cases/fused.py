@@ -7,6 +7,14 @@ import torch.nn.functional as F
 
 from .harness import FLOATS, Case, State, aten, cases, permuted, stepped
 
+ACTIVATIONS = {
+    "none": lambda x: x,
+    "relu": F.relu,
+    "gelu": F.gelu,
+    "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
+    "silu": F.silu,
+}
+
 
 def rms(self, weight, eps):
     """As Qwen3RMSNorm has it."""
@@ -200,21 +208,14 @@ def attention(name, make):
 @cases("linear")
 def linear(name, make):
     """Every epilogue."""
-    functions = {
-        "none": lambda x: x,
-        "relu": F.relu,
-        "gelu": F.gelu,
-        "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
-        "silu": F.silu,
-    }
 
     def reference(input, weight, bias, residual, activation):
         y = F.linear(input.float(), weight.float(), None if bias is None else bias.float())
-        y = functions[activation](y.to(input.dtype).float()).to(input.dtype)
+        y = ACTIVATIONS[activation](y.to(input.dtype).float()).to(input.dtype)
         return y if residual is None else y + residual
 
     for dtype in FLOATS:
-        for activation in functions:
+        for activation in ACTIVATIONS:
             for bias in (None, make(5, dtype=dtype)):
                 for rows, residual in [(2, None), (2, make(2, 3, 5, dtype=dtype)), (0, None)]:
                     operands = {
@@ -247,20 +248,13 @@ def linears(name, make):
 @cases("gated_linear")
 def gated_linear(name, make):
     """Every activation."""
-    functions = {
-        "none": lambda x: x,
-        "relu": F.relu,
-        "gelu": F.gelu,
-        "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
-        "silu": F.silu,
-    }
 
     def reference(input, gate_weight, up_weight, gate_bias, up_bias, activation):
         gate, up = F.linear(input, gate_weight, gate_bias), F.linear(input, up_weight, up_bias)
-        return functions[activation](gate) * up
+        return ACTIVATIONS[activation](gate) * up
 
     for dtype in FLOATS:
-        for activation in functions:
+        for activation in ACTIVATIONS:
             for rows, bias in [(3, None), (1, make(5, dtype=dtype)), (0, None)]:
                 operands = {
                     "input": make(2, rows, 4, dtype=dtype, low=-1, high=1),

@@ -230,19 +230,6 @@ std::unique_ptr<Kernel> make_rotary(const Request& request, Functions& functions
                        params);
 }
 
-double real_of(const ir::Attribute& scalar) {
-  if (const bool* boolean = std::get_if<bool>(&scalar)) return *boolean ? 1 : 0;
-  if (const auto* integer = std::get_if<ir::Dim>(&scalar)) {
-    return static_cast<double>(integer->value());
-  }
-  return std::get<double>(scalar);
-}
-
-int64_t integer_of(const ir::Attribute& scalar) {
-  if (const auto* integer = std::get_if<ir::Dim>(&scalar)) return integer->value();
-  return to_integer<int64_t>(real_of(scalar));
-}
-
 std::unique_ptr<Kernel> make_arange(const Request& request, Functions& functions) {
   const TensorDesc& y = request.outputs[0];
   ir::Attribute first = ir::Dim(0), step = ir::Dim(1);

@@ -100,20 +100,6 @@ const Rows& rows() {
   return instance;
 }
 
-double real_of(const ir::Attribute& scalar) {
-  if (const bool* boolean = std::get_if<bool>(&scalar)) return *boolean ? 1 : 0;
-  if (const auto* integer = std::get_if<ir::Dim>(&scalar)) {
-    return static_cast<double>(integer->value());
-  }
-  return std::get<double>(scalar);
-}
-
-int64_t integer_of(const ir::Attribute& scalar) {
-  if (const bool* boolean = std::get_if<bool>(&scalar)) return *boolean ? 1 : 0;
-  if (const auto* integer = std::get_if<ir::Dim>(&scalar)) return integer->value();
-  return to_integer<int64_t>(std::get<double>(scalar));
-}
-
 double rounded(double value, DType dtype) {
   const auto narrow = static_cast<float>(value);
   if (dtype == DType::bfloat16) return to_float(from_float<bfloat16>(narrow));
