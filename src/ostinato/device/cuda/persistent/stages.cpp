@@ -1,0 +1,65 @@
+#include "ostinato/device/cuda/persistent/stages.h"
+
+#include <algorithm>
+#include <numeric>
+
+namespace ostinato::cuda::persistent {
+
+int Stages::add(std::vector<int> after, std::string label) {
+  Stage stage;
+  stage.before.resize(stages_.size());
+  stage.label = std::move(label);
+  std::sort(after.begin(), after.end(), std::greater<>());  // what is implied comes later
+  for (const int other : after) {
+    if (other < 0 || stage.before[static_cast<size_t>(other)]) continue;
+    const Stage& waited = stages_[static_cast<size_t>(other)];
+    stage.waits.push_back(other);
+    stage.before[static_cast<size_t>(other)] = true;
+    for (size_t i = 0; i < waited.before.size(); ++i) {
+      if (waited.before[i]) stage.before[i] = true;
+    }
+  }
+  if (stage.waits.size() > kWaits) throw Refused{"a call depends on too many others"};
+  stages_.push_back(std::move(stage));
+  return static_cast<int>(stages_.size()) - 1;
+}
+
+void Stages::place(int multiprocessor, int stage, Task task, size_t bytes) {
+  task.call = task.signal = stage;
+  ++stages_[static_cast<size_t>(stage)].tasks;
+  loads_[static_cast<size_t>(multiprocessor)] += bytes;
+  placed_.push_back({multiprocessor, task});
+}
+
+int Stages::least_loaded() const {
+  return static_cast<int>(std::min_element(loads_.begin(), loads_.end()) - loads_.begin());
+}
+
+std::vector<int64_t> Stages::shares(int64_t count) const {
+  const auto parts = static_cast<int64_t>(loads_.size());
+  std::vector<int64_t> result(loads_.size(), count / parts);
+  std::vector<size_t> order(loads_.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(),
+                   [&](size_t a, size_t b) { return loads_[a] < loads_[b]; });
+  for (int64_t i = 0; i < count % parts; ++i) ++result[order[static_cast<size_t>(i)]];
+  return result;
+}
+
+void Stages::finish(Schedule& schedule) const {
+  schedule.counters = static_cast<int32_t>(stages_.size());
+  for (const Stage& stage : stages_) schedule.labels.push_back(stage.label);
+  for (int sm = 0; sm < multiprocessors(); ++sm) {
+    schedule.first.push_back(static_cast<int32_t>(schedule.tasks.size()));
+    for (const Placed& placed : placed_) {
+      if (placed.multiprocessor != sm) continue;
+      Task task = placed.task;
+      const auto& waits = stages_[static_cast<size_t>(task.call)].waits;
+      for (size_t i = 0; i < waits.size(); ++i) task.waits[i] = {waits[i], tasks_of(waits[i])};
+      schedule.tasks.push_back(task);
+    }
+  }
+  schedule.first.push_back(static_cast<int32_t>(schedule.tasks.size()));
+}
+
+}  // namespace ostinato::cuda::persistent

@@ -1,0 +1,75 @@
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "ostinato/device/cuda/persistent/schedule.h"
+#include "support/random.h"
+
+/// Runs the schedules of persistent launches on the host, a task at a time in plain float32 loops
+/// that share nothing with the kernel, and proves things about their order.
+namespace ostinato::cuda::persistent {
+
+/// Bytes that a task reads or writes.
+struct Access {
+  int task;
+  uintptr_t begin, end;
+  bool write;
+};
+
+/// A task that read an index which it must not.
+struct BadIndex {
+  int task;
+};
+
+class Emulator {
+ public:
+  explicit Emulator(Schedule schedule);
+
+  /// One step on the caller's pointers, in the order of the schedule's. Whichever multiprocessor
+  /// has a task whose waits are over may run it next: the first, or one drawn at random. Throws
+  /// BadIndex.
+  /// @return false where none can go on though tasks are left
+  bool step(std::span<void* const> pointers, Random* random = nullptr);
+
+  const Schedule& schedule() const { return schedule_; }
+  /// Of the last step.
+  const std::vector<Access>& accesses() const { return accesses_; }
+
+ private:
+  std::byte* at(const Ref& ref) const;
+  template <typename T>
+  const T* read(const Ref& ref, int64_t count);
+  template <typename T>
+  T* write(const Ref& ref, int64_t count);
+  int64_t index(const Ref& ref, int64_t limit);
+  void run(int task);
+  template <typename T>
+  void embed(const Embed& task);
+  template <typename T>
+  void product(const Product& task);
+  template <typename T>
+  std::vector<float> vector_of(const Product& task);
+  template <typename T>
+  std::vector<float> joined(const Product& task);
+  template <typename T>
+  void attend(const Attend& task);
+  template <typename T>
+  std::vector<float> turned(const Attend& task, const Ref& row, const Ref& weight,
+                            int64_t position);
+  void pick(const Pick& task);
+
+  Schedule schedule_;
+  std::vector<std::byte> workspace_;
+  std::span<void* const> pointers_;
+  std::vector<Access> accesses_;
+  int current_ = 0;
+};
+
+/// Two tasks that touch the same bytes, one of them writing, though nothing orders them: what they
+/// are; nothing where every such pair is ordered by its multiprocessor's list or by counters.
+std::optional<std::string> find_race(const Schedule& schedule, const std::vector<Access>& accesses);
+
+}  // namespace ostinato::cuda::persistent
