@@ -81,7 +81,7 @@ Case attention(const std::string& dtype, int heads, int key_heads, int queries, 
           fmt::format("input %0 \"q\" : {0}(1, {1}, {3}, {5})\n"
                       "input %1 \"k\" : {0}(1, {2}, {4}, {5})\n"
                       "input %2 \"v\" : {0}(1, {2}, {4}, {5})\n"
-                      "%3 : {0}(1, {1}, {3}, {5}) = attention(%0, %1, %2, None, None) "
+                      "%3 : {0}(1, {1}, {3}, {5}) = attention(%0, %1, %2, None, None, None) "
                       "{{causal={6}, offset={7}}}\n"
                       "output \"y\" %3\n",
                       dtype, heads, key_heads, queries, keys, head, causal, keys - queries)};

@@ -120,6 +120,7 @@ class Product final : public Kernel {
   void clear_rows(const Args& args, Range rows, Range panels) const;
   Job job(const Args& args, int64_t matrix, Range rows, Range panels, char* scratch) const;
   Panel panel(int64_t index) const;
+  const char* packed(const Panel& at) const;  // null of a part that is not
   void multiply(const Job& job) const;
   void multiply_rows(const Job& job, Range rows) const;
   void multiply_panel(const Job& job, const Panel& at, int64_t first, Tile tile) const;
@@ -210,7 +211,9 @@ void Product::choose_left() {
     const int64_t fit = kStaged / std::max<int64_t>(1, staged_stride());
     row_block_ = std::min(row_block_, std::max(kLeast, fit / kTileRows * kTileRows));
   } else if (all_are(Right::Kind::packed)) {
-    row_block_ = std::min(row_block_, 2 * kLeast);
+    // Even blocks: one of few rows would read all panels again for little.
+    const int64_t blocks = std::max<int64_t>(1, (spec_.rows + kLeast) / (2 * kLeast));
+    row_block_ = round_up((spec_.rows + blocks - 1) / blocks, kTileRows);
   }
 }
 
@@ -309,11 +312,23 @@ void Product::multiply_rows(const Job& job, Range rows) const {
   tile.rows = rows.end - rows.begin;
   for (int64_t p = job.panels.begin; p < job.panels.end; ++p) {
     Panel at = panel(p);
-    multiply_panel(job, at, rows.begin, tile);
-    if (!spec_.gated) continue;
-    ++at.part;
+    const char* following = p + 1 < job.panels.end ? packed(panel(p + 1)) : nullptr;
+    if (spec_.gated) {
+      const Panel other{at.part + 1, at.column, at.columns};
+      tile.ahead = packed(other);
+      multiply_panel(job, at, rows.begin, tile);
+      at = other;
+    }
+    tile.ahead = following;
     multiply_panel(job, at, rows.begin, tile);
   }
+}
+
+const char* Product::packed(const Panel& at) const {
+  const Right& right = rights_[at.part];
+  if (right.kind != Right::Kind::packed) return nullptr;
+  return static_cast<const char*>(right.panels.get()) +
+         panels_bytes(kernel_, spec_.inner, at.column);
 }
 
 Product::Panel Product::panel(int64_t index) const {
@@ -392,8 +407,7 @@ void Product::set_right(const Job& job, const Panel& at, Tile& tile) const {
   tile.columns = round_up(at.columns, kPanelGroup);
   tile.b_stride = tile.columns * unit_bytes(kernel_);
   if (right.kind == Right::Kind::packed) {
-    tile.b = static_cast<const char*>(right.panels.get()) +
-             panels_bytes(kernel_, spec_.inner, at.column);
+    tile.b = packed(at);
   } else if (right.kind == Right::Kind::direct && tile.columns == at.columns) {
     tile.b = b;
     tile.b_stride = operand.rows.stride();

@@ -6,6 +6,7 @@
 #include <hwy/highway.h>
 
 #include <cstring>
+#include <utility>
 
 #include "ostinato/device/cpu/isa.h"
 #include "ostinato/device/cpu/kernels/vector-inl.h"
@@ -17,10 +18,19 @@ namespace ostinato::cpu::HWY_NAMESPACE {
 // registers 6 rows of 2.
 constexpr int kVectors = HWY_TARGET == HWY_AVX3 ? 4 : 2;
 
+#include "ostinato/device/cpu/kernels/tile-inl.h"
+
+struct FloatSums {
+  using V = VecF;
+  static int64_t lanes() { return static_cast<int64_t>(hn::Lanes(Floats())); }
+  static HWY_INLINE V zero() { return hn::Zero(Floats()); }
+  static HWY_INLINE void store(V sum, float* to) { hn::StoreU(sum, Floats(), to); }
+};
+
 // The elements of the inner dim in one step, as vectors: A holds one row's, each in all lanes, and
 // B those of the columns in the lanes.
 template <typename T>
-struct Step {
+struct Step : FloatSums {
   static constexpr int64_t kBytesA = sizeof(float), kBytesB = sizeof(T);
   struct A {
     VecF x;
@@ -49,7 +59,7 @@ struct Step<PlainBfloat16> : Step<float> {
 };
 
 template <>
-struct Step<bfloat16> {
+struct Step<bfloat16> : FloatSums {
   static constexpr int64_t kBytesA = 4, kBytesB = 4;
   struct Pair {
     VecF even, odd;
@@ -73,33 +83,6 @@ struct Step<bfloat16> {
   }
 };
 
-template <typename T, int rows, int vectors>
-void multiply_vectors(const Tile& tile, const char* b, float* c) {
-  using S = Step<T>;
-  const int64_t width = static_cast<int64_t>(lanes());
-  VecF sums[rows][vectors];
-  for (auto& row : sums) {
-    for (VecF& sum : row) sum = zero();
-  }
-  const char* a = static_cast<const char*>(tile.a);
-  const int64_t a_stride = tile.a_stride, b_stride = tile.b_stride;
-  for (int64_t step = 0; step < tile.steps; ++step) {
-    typename S::B right[vectors];
-    for (int v = 0; v < vectors; ++v) right[v] = S::load_b(b + v * width * S::kBytesB);
-    for (int r = 0; r < rows; ++r) {
-      const typename S::A left = S::load_a(a + r * a_stride);
-      for (int v = 0; v < vectors; ++v) {
-        sums[r][v] = S::add_product(left, right[v], sums[r][v]);
-      }
-    }
-    a += S::kBytesA;
-    b += b_stride;
-  }
-  for (int r = 0; r < rows; ++r) {
-    for (int v = 0; v < vectors; ++v) store(sums[r][v], c + r * tile.c_stride + v * width);
-  }
-}
-
 template <typename T, int rows>
 void multiply_rows(const Tile& tile) {
   const int64_t width = static_cast<int64_t>(lanes());
@@ -108,15 +91,15 @@ void multiply_rows(const Tile& tile) {
   float* c = tile.c;
   int64_t left = tile.columns / width;
   for (; left >= kVectors; left -= kVectors) {
-    multiply_vectors<T, rows, kVectors>(tile, b, c);
+    multiply_vectors<Step<T>, rows, kVectors>(tile, b, c);
     b += b_step;
     c += kVectors * width;
   }
   if constexpr (kVectors > 2) {  // else a group is a multiple of kVectors vectors
     switch (left) {
-      case 1: return multiply_vectors<T, rows, 1>(tile, b, c);
-      case 2: return multiply_vectors<T, rows, 2>(tile, b, c);
-      case 3: return multiply_vectors<T, rows, 3>(tile, b, c);
+      case 1: return multiply_vectors<Step<T>, rows, 1>(tile, b, c);
+      case 2: return multiply_vectors<Step<T>, rows, 2>(tile, b, c);
+      case 3: return multiply_vectors<Step<T>, rows, 3>(tile, b, c);
       default: return;
     }
   }

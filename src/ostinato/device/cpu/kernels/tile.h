@@ -27,6 +27,10 @@ struct Tile {
   int64_t c_stride;  ///< floats from row to row
   int64_t rows;      ///< from 1 to `kTileRows`
   int64_t columns;   ///< from 1 to `kPanelColumns`; for `multiply` a multiple of `kPanelGroup`
+  /// Two lines that `multiply` asks the L2 cache for in each step, so many bytes further each time.
+  /// Null for none.
+  const char* ahead;
+  int64_t ahead_stride;
 };
 using TileFunction = void (*)(const Tile& tile);
 
@@ -58,17 +62,22 @@ inline int64_t next_tile_rows(int64_t left) {
 
 /// Rows times one panel, tile by tile: `finish(c, row, rows)` is called with each tile's sums, in
 /// rows of `kPanelColumns`.
-/// @param all the product of all rows; its `c` is not used
+/// @param all the product of all rows; its `c` is not used, and its `ahead` is the panel that
+///     follows, or null
 template <typename F>
 void for_each_tile(TileFunction multiply, const Tile& all, F&& finish) {
   alignas(64) float sums[kTileRows * kPanelColumns];
   Tile tile = all;
   tile.c = sums;
   tile.c_stride = kPanelColumns;
+  const int64_t tiles = (all.rows + kTileRows - 1) / kTileRows;
+  if (tiles == 1) tile.ahead = nullptr;  // the processor's own prefetching is faster then
+  tile.ahead_stride = (all.b_stride + tiles - 1) / tiles;  // each tile's share
   for (int64_t row = 0; row < all.rows; row += tile.rows) {
     tile.rows = next_tile_rows(all.rows - row);
     tile.a = static_cast<const char*>(all.a) + row * all.a_stride;
     multiply(tile);
+    if (tile.ahead != nullptr) tile.ahead += tile.steps * tile.ahead_stride;
     finish(static_cast<const float*>(sums), row, tile.rows);
   }
 }

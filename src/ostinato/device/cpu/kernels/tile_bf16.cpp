@@ -1,55 +1,49 @@
+#include <hwy/base.h>
 #include <immintrin.h>
 
 #include <cstring>
+#include <utility>
 
 #include "ostinato/device/cpu/kernels/tile.h"
 
 // This instruction is younger than the Highway of Debian 12, hence the intrinsics.
-#define OSTINATO_AVX512_BF16 __attribute__((target("avx512f,avx512bf16")))
+HWY_PUSH_ATTRIBUTES("avx512f,avx512bf16")
 
 namespace ostinato::cpu {
 
 namespace {
 
+#include "ostinato/device/cpu/kernels/tile-inl.h"
+
 constexpr int kLanes = 16;
 
-template <int rows, int vectors>
-OSTINATO_AVX512_BF16 void multiply_vectors(const Tile& tile) {
-  __m512 sums[rows][vectors];
-  for (auto& row : sums) {
-    for (__m512& sum : row) sum = _mm512_setzero_ps();
+// Pairs of bfloat16.
+struct Pairs {
+  using V = __m512;
+  using A = __m512bh;
+  using B = __m512bh;
+  static constexpr int64_t kBytesA = 4, kBytesB = 4;
+  static int64_t lanes() { return kLanes; }
+  static V zero() { return _mm512_setzero_ps(); }
+  static A load_a(const char* at) {
+    int pair;
+    std::memcpy(&pair, at, sizeof(pair));
+    return (__m512bh)_mm512_set1_epi32(pair);
   }
-  const char *a = static_cast<const char*>(tile.a), *b = static_cast<const char*>(tile.b);
-  const int64_t a_stride = tile.a_stride, b_stride = tile.b_stride;
-  for (int64_t step = 0; step < tile.steps; ++step) {
-    __m512bh right[vectors];
-    for (int v = 0; v < vectors; ++v) right[v] = (__m512bh)_mm512_loadu_si512(b + 64 * v);
-    for (int r = 0; r < rows; ++r) {
-      int pair;
-      std::memcpy(&pair, a + r * a_stride, sizeof(pair));
-      const __m512bh left = (__m512bh)_mm512_set1_epi32(pair);
-      for (int v = 0; v < vectors; ++v) {
-        sums[r][v] = _mm512_dpbf16_ps(sums[r][v], left, right[v]);
-      }
-    }
-    a += sizeof(int);
-    b += b_stride;
-  }
-  for (int r = 0; r < rows; ++r) {
-    for (int v = 0; v < vectors; ++v) {
-      _mm512_storeu_ps(tile.c + r * tile.c_stride + v * kLanes, sums[r][v]);
-    }
-  }
-}
+  static B load_b(const char* at) { return (__m512bh)_mm512_loadu_si512(at); }
+  static V add_product(A a, B b, V sum) { return _mm512_dpbf16_ps(sum, a, b); }
+  static void store(V sum, float* to) { _mm512_storeu_ps(to, sum); }
+};
 
 template <int rows>
 void multiply_rows(const Tile& tile) {
   static_assert(kPanelGroup == kLanes && kPanelColumns == 4 * kLanes);
+  const char* b = static_cast<const char*>(tile.b);
   switch (tile.columns / kLanes) {
-    case 1: return multiply_vectors<rows, 1>(tile);
-    case 2: return multiply_vectors<rows, 2>(tile);
-    case 3: return multiply_vectors<rows, 3>(tile);
-    default: return multiply_vectors<rows, 4>(tile);
+    case 1: return multiply_vectors<Pairs, rows, 1>(tile, b, tile.c);
+    case 2: return multiply_vectors<Pairs, rows, 2>(tile, b, tile.c);
+    case 3: return multiply_vectors<Pairs, rows, 3>(tile, b, tile.c);
+    default: return multiply_vectors<Pairs, rows, 4>(tile, b, tile.c);
   }
 }
 
@@ -68,3 +62,5 @@ void multiply_bf16_native(const Tile& tile) {
 }
 
 }  // namespace ostinato::cpu
+
+HWY_POP_ATTRIBUTES
