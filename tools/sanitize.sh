@@ -13,7 +13,7 @@ build() { # PRESET [FLAG...]
   cmake --build --preset "$1" --parallel "$jobs" "${@:2}"
 }
 
-build asan
+build asan --target unit_tests fuzz_targets
 ctest --preset asan --parallel "$jobs" --output-on-failure
 
 for source in tests/fuzz/fuzz_*.cpp; do

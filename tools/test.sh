@@ -27,5 +27,3 @@ run-clang-tidy-14 -p build/asan -quiet -j "$jobs" 'src/ostinato/.*\.cpp$' >build
 
 step parity with PyTorch, transformers, tokenizers and PIL
 "$venv/bin/python" -m pytest -q
-
-step done
