@@ -7,8 +7,8 @@
 The same weights (from one seed, rounded to the dtype), inputs, dtype and threads for all; each
 engine in a process of its own; rounds in which the engines and the machine's ceilings take turns,
 so that a machine that drifts hits all alike. Every engine's output is compared with PyTorch in
-float32, and one that strays has no figure. Ostinato's prompt of 128 computes the logits of all
-positions, the others' those of the last. Prints a Markdown table; exits with 1 if Ostinato strayed.
+float32, and one that strays has no figure. Prints a Markdown table; exits with 1 if Ostinato
+strayed.
 """
 
 import argparse

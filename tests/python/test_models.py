@@ -274,13 +274,15 @@ def test_qwen3_base(ostinato, tmp_path, mode):
     check(ostinato, tmp_path, language_model.model, inputs, mode)
 
 
-def generate(ostinato, folder, prompt, count, mode, *flags):
-    """The ids that the engine continues a prompt of ids with."""
-    command = [ostinato, "generate", folder, "--prompt-ids", ",".join(map(str, prompt))]
+def generate(ostinato, folder, prompts, count, mode, *flags):
+    """The ids that the engine continues each prompt of ids with, one prompt after the other."""
+    command = [ostinato, "generate", folder]
+    for prompt in prompts:
+        command += ["--prompt-ids", ",".join(map(str, prompt))]
     command += ["--max-new-tokens", str(count), "--mode", mode, "--json", *flags]
     result = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert result.returncode == 0, result.stderr
-    return json.loads(result.stdout)["tokens"]
+    return [json.loads(line)["tokens"] for line in result.stdout.splitlines()]
 
 
 def greedy(model, ids, count):
@@ -303,12 +305,17 @@ def test_qwen3_generates_the_same(ostinato, tmp_path, case, mode, flags):
     """Greedy tokens of a prompt that is no bucket's length, past every window."""
     config = transformers.Qwen3Config(**{**QWEN3, **QWEN3_CASES[case]})
     model = make(tmp_path, transformers.Qwen3ForCausalLM, config, seed=2)
-    for length in (1, 11):
-        ids = token_ids(config, 1, length, seed=length)
-        expected = greedy(model, ids, 12)
-        prompt = ids[0].tolist()
-        got = generate(ostinato, tmp_path / "model", prompt, 12, mode, "--ignore-eos", *flags)
-        assert got == expected
+    prompts = [token_ids(config, 1, length, seed=length) for length in (1, 11)]
+    got = generate(
+        ostinato,
+        tmp_path / "model",
+        [ids[0].tolist() for ids in prompts],
+        12,
+        mode,
+        "--ignore-eos",
+        *flags,
+    )
+    assert got == [greedy(model, ids, 12) for ids in prompts]
 
 
 @pytest.mark.parametrize("mode", ["graph", "reference"])
@@ -321,7 +328,7 @@ def test_generation_stops_at_the_end_token(ostinato, tmp_path, mode):
     end = tokens[4]
     path = tmp_path / "model/generation_config.json"
     path.write_text(json.dumps({"eos_token_id": [59, end], "do_sample": True, "top_k": 3}))
-    got = generate(ostinato, tmp_path / "model", ids[0].tolist(), 12, mode)
+    (got,) = generate(ostinato, tmp_path / "model", [ids[0].tolist()], 12, mode)
     stops = [tokens.index(stop) for stop in (59, end) if stop in tokens]
     assert got == tokens[: min(stops) + 1]
 
@@ -411,7 +418,7 @@ def test_qwen3_full_size(ostinato, qwen3_06b, tmp_path, mode):
     wide = ("--dtype", "float32")
     check(ostinato, tmp_path, model, {"input_ids": ids}, mode, folder=qwen3_06b, flags=wide)
     expected = greedy(model, ids, 8)
-    got = generate(ostinato, qwen3_06b, ids[0].tolist(), 8, mode, "--ignore-eos", *wide)
+    (got,) = generate(ostinato, qwen3_06b, [ids[0].tolist()], 8, mode, "--ignore-eos", *wide)
     assert got == expected
 
 

@@ -18,7 +18,7 @@ namespace ostinato::cli {
 namespace {
 
 struct Flags : CommonFlags {
-  std::optional<std::string> prompt_ids;
+  std::vector<std::string> prompt_ids;
   std::optional<int64_t> max_new_tokens;
   bool chat = false, no_thinking = false, ignore_eos = false, no_kv_cache = false;
   std::string system;
@@ -120,7 +120,6 @@ void print_summary(const Json& result, const Session& session) {
 
 /// Without a tokenizer: ids in, ids out.
 void continue_ids(const Flags& flags, Session& session, const std::vector<int64_t>& ids) {
-  session.check(ids);
   const auto generation = session.run(ids, [&](int64_t token, const Tensor&) {
     if (!flags.json) output("{} ", token);
     flush_output();
@@ -162,17 +161,20 @@ void continue_text(const Flags& flags, Session& session, const text::Tokenizer& 
 }
 
 void run(const Flags& flags) {
-  if (flags.prompts.empty() != flags.prompt_ids.has_value()) {
+  if (flags.prompts.empty() == flags.prompt_ids.empty()) {
     fail(ErrorCode::invalid_argument, "cli/generate", "Give --prompt or --prompt-ids.",
          "expected one of --prompt and --prompt-ids, got {}",
          flags.prompts.empty() ? "none" : "both");
   }
-  std::vector<int64_t> prompt_ids;
-  if (flags.prompt_ids) prompt_ids = parse_ids("--prompt-ids", *flags.prompt_ids);
-  Session session(flags);
-  if (flags.prompt_ids) return continue_ids(flags, session, prompt_ids);
-  const auto tokenizer = text::Tokenizer::from_folder(flags.model);
   std::vector<std::vector<int64_t>> ids;  // all are checked before the first is continued
+  for (const std::string& list : flags.prompt_ids) ids.push_back(parse_ids("--prompt-ids", list));
+  Session session(flags);
+  if (!ids.empty()) {
+    for (const std::vector<int64_t>& prompt : ids) session.check(prompt);
+    for (const std::vector<int64_t>& prompt : ids) continue_ids(flags, session, prompt);
+    return;
+  }
+  const auto tokenizer = text::Tokenizer::from_folder(flags.model);
   for (const std::string& prompt : flags.prompts) {
     ids.push_back(
         tokenizer.encode(rendered(flags, prompt), {.add_special_tokens = !flags.chat}).ids);
@@ -195,7 +197,8 @@ void add_generate(CLI::App& app) {
   add_common_flags(*verb, *flags,
                    {"--device", "--dtype", "--mode", "--threads", "--set", "--weights", "--seed",
                     "--prompt", "--json"});
-  verb->add_option("--prompt-ids", flags->prompt_ids, "Token ids, such as 1,2,3");
+  verb->add_option("--prompt-ids", flags->prompt_ids, "Token ids, such as 1,2,3 (repeatable)")
+      ->allow_extra_args(false);
   verb->add_option("--max-new-tokens", flags->max_new_tokens,
                    "At most so many; 128 if not given, or what the context has left")
       ->check(CLI::Range(1, 1 << 20));
