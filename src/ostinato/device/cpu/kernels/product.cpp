@@ -51,6 +51,12 @@ constexpr double kFlopsPerMicrosecond = 80e3, kBytesPerMicrosecond = 16e3;
 
 constexpr int64_t kMostDotRows = 4;
 
+// Asks for a row of an addend: a tile reads too few lines of each for the processor to see it come.
+void ask_for(const Addend& row, int64_t bytes) {
+  const char* data = static_cast<const char*>(row.data);
+  for (int64_t at = 0; at < bytes; at += 64) __builtin_prefetch(data + at);
+}
+
 // The same product with its transpose as the result, which lies in memory as before: a single
 // column becomes a single row, and the left matrix one that is packed or read by its rows.
 void transpose_column(ProductSpec& spec) {
@@ -361,6 +367,11 @@ void Product::multiply_panel(const Job& job, const Panel& at, int64_t first, Til
       if (spec_.gated) epilogue.gate = gates;
     }
     finish(job, at, first + row, makes_gates ? gate_ : epilogue_, epilogue);
+    if (!spec_.residual) return;
+    const int64_t next = row + rows, end = std::min(next + kTileRows, tile.rows);
+    for (int64_t i = next; i < end; ++i) {
+      ask_for(addend(*spec_.residual, job, first + i, at.column), at.columns * element());
+    }
   });
 }
 
