@@ -6,6 +6,8 @@
 #include <charconv>
 #include <cmath>
 
+#include "ostinato/base/dtype.h"
+
 namespace ostinato::ir {
 
 namespace {
@@ -78,6 +80,22 @@ std::optional<Attribute> normalise(AttrKind kind, Attribute value) {
   }
   return fits ? std::optional<Attribute>(std::move(value)) : std::nullopt;
 }
+
+template <typename T>
+T number_of(const Attribute& scalar) {
+  if (const bool* boolean = std::get_if<bool>(&scalar)) return *boolean ? T{1} : T{0};
+  if (const Dim* integer = std::get_if<Dim>(&scalar)) return static_cast<T>(integer->value());
+  const double real = std::get<double>(scalar);
+  if constexpr (std::is_same_v<T, int64_t>) {
+    return to_integer<int64_t>(real);
+  } else {
+    return static_cast<T>(real);
+  }
+}
+
+template float number_of<float>(const Attribute&);
+template double number_of<double>(const Attribute&);
+template int64_t number_of<int64_t>(const Attribute&);
 
 bool identical(const Attribute& a, const Attribute& b) {
   const double *left = std::get_if<double>(&a), *right = std::get_if<double>(&b);

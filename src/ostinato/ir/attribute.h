@@ -52,6 +52,11 @@ std::optional<Attribute> normalise(AttrKind kind, Attribute value);
 /// `boolean`, `integer`, ….
 std::string_view name_of(AttrKind kind);
 
+/// A boolean, an integer or a real as a float, a double or an int64: reals are cut off as
+/// `to_integer` does. The integer may not be symbolic.
+template <typename T>
+T number_of(const Attribute& scalar);
+
 /// A real in the shortest form that reads back to the same double; always with a point, an exponent
 /// or a word (`inf`, `-inf`, `nan`), so that it never reads as an integer.
 std::string real_to_string(double value);

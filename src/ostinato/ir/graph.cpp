@@ -145,9 +145,8 @@ std::vector<int64_t> Node::integers(std::string_view wanted) const {
 
 double Node::real(std::string_view wanted) const {
   const Attribute& value = attribute(wanted);
-  if (const Dim* integer = std::get_if<Dim>(&value)) return static_cast<double>(integer->value());
-  if (const bool* boolean = std::get_if<bool>(&value)) return *boolean ? 1.0 : 0.0;
-  return get<double>(*this, wanted);
+  const bool is_real = !std::holds_alternative<Dim>(value) && !std::holds_alternative<bool>(value);
+  return is_real ? get<double>(*this, wanted) : number_of<double>(value);
 }
 
 Value* Node::overwritten(size_t result) const {

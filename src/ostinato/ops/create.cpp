@@ -78,12 +78,6 @@ Dim as_dim(const Node& node, const Attribute& value) {
   return Dim(static_cast<int64_t>(real));
 }
 
-double as_real(const Attribute& value) {
-  if (const bool* boolean = std::get_if<bool>(&value)) return *boolean ? 1.0 : 0.0;
-  if (const Dim* integer = std::get_if<Dim>(&value)) return static_cast<double>(integer->value());
-  return std::get<double>(value);
-}
-
 // ceil((end - start) / step)
 std::vector<ValueType> infer_arange(const Node& node) {
   const Attribute start = bound(node, "start", 0), end = bound(node, "end", 0),
@@ -103,8 +97,10 @@ std::vector<ValueType> infer_arange(const Node& node) {
   };
   if (!is_floating(dtype) && as_dim(node, step).is(0)) reject_step();  // 0.5 as an integer
   if (real && dtype != DType::int64) {
-    const double length = std::ceil((as_real(end) - as_real(start)) / as_real(step));
-    if (as_real(step) == 0 || length < 0) reject_step();
+    const auto by = ir::number_of<double>(step);
+    const double length =
+        std::ceil((ir::number_of<double>(end) - ir::number_of<double>(start)) / by);
+    if (by == 0 || length < 0) reject_step();
     if (!(length < 0x1p62)) {
       reject(node, "Give finite bounds and a larger step.", "expected a finite length, got {}",
              length);

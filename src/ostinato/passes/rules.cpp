@@ -31,17 +31,17 @@ std::optional<std::string> symbol_of(const Dim& dim) {
   return names[0];
 }
 
-/// A number of a scalar or real attribute.
-std::optional<double> number_of(const Attribute& attribute) {
-  if (const auto* real = std::get_if<double>(&attribute)) return *real;
+/// The number that an attribute is, if it is one and no symbol.
+std::optional<double> literal_of(const Attribute& attribute) {
   const Dim* integer = std::get_if<Dim>(&attribute);
-  if (integer == nullptr || !integer->is_constant()) return std::nullopt;
-  return static_cast<double>(integer->value());
+  const bool is_number =
+      integer != nullptr ? integer->is_constant() : std::holds_alternative<double>(attribute);
+  return is_number ? std::optional(ir::number_of<double>(attribute)) : std::nullopt;
 }
 
 /// The scalar that an attribute of the rule stands for, if it does.
 const std::string* scalar_named(const Rule& rule, const Attribute& attribute) {
-  const std::optional<double> number = number_of(attribute);
+  const std::optional<double> number = literal_of(attribute);
   if (!number) return nullptr;
   for (const auto& [name, value] : rule.scalars) {
     if (value == *number) return &name;
@@ -96,8 +96,8 @@ class Search {
 
   bool attribute(const Attribute& wanted, const Attribute& given) {
     if (const std::string* scalar = scalar_named(rule_, wanted)) {
-      const std::optional<double> number = number_of(given);
-      return number && number_of(state_.scalars.emplace(*scalar, given).first->second) == number;
+      const std::optional<double> number = literal_of(given);
+      return number && literal_of(state_.scalars.emplace(*scalar, given).first->second) == number;
     }
     const Dim* one = std::get_if<Dim>(&wanted);
     if (const Dim* other = std::get_if<Dim>(&given); one != nullptr && other != nullptr) {
@@ -219,7 +219,7 @@ class Application {
       match.inputs.emplace(input->name, search_.at(input));
     }
     for (const auto& [name, attribute] : search_.scalars()) {
-      match.scalars.emplace(name, *number_of(attribute));
+      match.scalars.emplace(name, *literal_of(attribute));
     }
     return match;
   }
@@ -382,7 +382,7 @@ void check_search(const Rule& rule) {
     const bool stands = std::any_of(
         search.nodes().begin(), search.nodes().end(), [&, value = value](const auto& node) {
           return std::any_of(node->attributes.begin(), node->attributes.end(),
-                             [value](const Attribute& a) { return number_of(a) == value; });
+                             [value](const Attribute& a) { return literal_of(a) == value; });
         });
     if (!stands) {
       refuse(rule, "Give it the number that it has there.",

@@ -2,27 +2,12 @@
 
 #include <algorithm>
 
-#include "ostinato/base/dtype.h"
-
 namespace ostinato::cuda {
 
 using device::TensorDesc;
 
 static_assert(static_cast<int>(Type::float32) == static_cast<int>(DType::float32));
 static_assert(static_cast<int>(Type::boolean) == static_cast<int>(DType::boolean));
-
-double real_of(const ir::Attribute& scalar) {
-  if (const bool* boolean = std::get_if<bool>(&scalar)) return *boolean ? 1 : 0;
-  if (const auto* integer = std::get_if<ir::Dim>(&scalar)) {
-    return static_cast<double>(integer->value());
-  }
-  return std::get<double>(scalar);
-}
-
-int64_t integer_of(const ir::Attribute& scalar) {
-  if (const auto* integer = std::get_if<ir::Dim>(&scalar)) return integer->value();
-  return to_integer<int64_t>(real_of(scalar));
-}
 
 unsigned blocks_for(int64_t units, unsigned per_block, const Functions& functions) {
   constexpr int64_t kBlocksAtOnce = 16;  // of a multiprocessor, so that its loads overlap

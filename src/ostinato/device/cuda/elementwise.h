@@ -38,11 +38,6 @@ std::vector<int64_t> broadcast_strides(const device::TensorDesc& tensor,
 /// The same operand with sizes and strides of its own, such as a part of it.
 device::TensorDesc part(DType dtype, std::vector<int64_t> sizes, std::vector<int64_t> strides);
 
-/// The number that a scalar attribute is: a bool counts as 0 or 1, and a real loses its fraction
-/// where an integer is wanted.
-double real_of(const ir::Attribute& scalar);
-int64_t integer_of(const ir::Attribute& scalar);
-
 /// As the kernels know it.
 inline Type type_of(DType dtype) { return static_cast<Type>(dtype); }
 

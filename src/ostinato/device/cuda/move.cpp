@@ -241,11 +241,11 @@ std::unique_ptr<Kernel> make_arange(const Request& request, Functions& functions
   params.count = y.numel();
   params.y = type_of(y.dtype);
   const bool real = is_floating(y.dtype);
-  params.first = real_of(first);
-  params.step = real_of(step);
+  params.first = ir::number_of<double>(first);
+  params.step = ir::number_of<double>(step);
   if (!real) {
-    params.first_integer = integer_of(first);
-    params.step_integer = integer_of(step);
+    params.first_integer = ir::number_of<int64_t>(first);
+    params.step_integer = ir::number_of<int64_t>(step);
   }
   return over_elements(functions, real ? "arange_real" : "arange_integer", params.count,
                        {output(0)}, params);
@@ -259,8 +259,8 @@ std::unique_ptr<Kernel> fill(const Request& request, Functions& functions,
   if (y.numel() == 0) return kernel;
   const bool real = is_floating(y.dtype) || y.dtype == DType::boolean;
   Source source;
-  source.real = real_of(value);
-  if (!real) source.integer = integer_of(value);
+  source.real = ir::number_of<double>(value);
+  if (!real) source.integer = ir::number_of<int64_t>(value);
   auto launch = elementwise(functions, "copy", real ? DType::float32 : DType::int64, {source}, y);
   if (!launch) return nullptr;
   kernel->work.push_back({std::move(*launch), nullptr});

@@ -132,9 +132,10 @@ Source source_of(const Request& request, std::string_view name, DType dtype, boo
     return source;
   }
   const ir::Attribute& scalar = request.node->attribute(name);
-  source.real = keeps ? real_of(scalar) : rounded(real_of(scalar), dtype);
+  source.real =
+      keeps ? ir::number_of<double>(scalar) : rounded(ir::number_of<double>(scalar), dtype);
   if (!is_floating(dtype))
-    source.integer = wrapped(integer_of(scalar), keeps ? DType::int64 : dtype);
+    source.integer = wrapped(ir::number_of<int64_t>(scalar), keeps ? DType::int64 : dtype);
   return source;
 }
 
@@ -146,8 +147,9 @@ void read_extra(const ir::Node& node, DType dtype, ElementwiseParams& params) {
   };
   if (op.starts_with("aten.add.") || op.starts_with("aten.sub.")) {
     const int sign = op.starts_with("aten.sub.") ? -1 : 1;
-    params.extra[0] = sign * real_of(node.attribute("alpha"));
-    if (!is_floating(dtype)) params.extra_integers[0] = sign * integer_of(node.attribute("alpha"));
+    params.extra[0] = sign * ir::number_of<double>(node.attribute("alpha"));
+    if (!is_floating(dtype))
+      params.extra_integers[0] = sign * ir::number_of<int64_t>(node.attribute("alpha"));
   } else if (op == "aten.clamp" || op == "aten.hardtanh") {
     const bool hard = op == "aten.hardtanh";
     const double infinity = std::numeric_limits<double>::infinity();
@@ -158,8 +160,9 @@ void read_extra(const ir::Node& node, DType dtype, ElementwiseParams& params) {
     const std::string_view names[] = {hard ? "min_val" : "min", hard ? "max_val" : "max"};
     for (size_t i = 0; i < 2; ++i) {
       if (!node.has(names[i])) continue;
-      params.extra[i] = real_of(node.attribute(names[i]));
-      if (!is_floating(dtype)) params.extra_integers[i] = integer_of(node.attribute(names[i]));
+      params.extra[i] = ir::number_of<double>(node.attribute(names[i]));
+      if (!is_floating(dtype))
+        params.extra_integers[i] = ir::number_of<int64_t>(node.attribute(names[i]));
     }
   } else if (op == "aten.elu") {
     reals({"alpha", "scale", "input_scale"});

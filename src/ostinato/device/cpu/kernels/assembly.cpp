@@ -195,16 +195,8 @@ std::unique_ptr<Kernel> Assembly::finish(std::unique_ptr<Assembly> assembly) {
 }
 
 uint64_t bits_of(const ir::Attribute& value, DType dtype) {
-  double real = 0;
-  int64_t integer = 0;
-  if (const auto* given = std::get_if<double>(&value)) {
-    real = *given;
-    integer = to_integer<int64_t>(*given);
-  } else {
-    const auto* flag = std::get_if<bool>(&value);
-    integer = flag != nullptr ? static_cast<int64_t>(*flag) : std::get<ir::Dim>(value).value();
-    real = static_cast<double>(integer);
-  }
+  const auto real = ir::number_of<double>(value);
+  const auto integer = ir::number_of<int64_t>(value);
   return dispatch(dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     T element{};

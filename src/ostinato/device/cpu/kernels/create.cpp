@@ -33,10 +33,12 @@ class ArangeKernel final : public Kernel {
  public:
   ArangeKernel(const device::Request& request, const ir::Attribute& start,
                const ir::Attribute& step)
-      : dtype_(request.outputs[0].dtype), count_(request.outputs[0].numel()) {
-    set(start, start_, first_);
-    set(step, step_, by_);
-  }
+      : dtype_(request.outputs[0].dtype),
+        count_(request.outputs[0].numel()),
+        start_(ir::number_of<double>(start)),
+        step_(ir::number_of<double>(step)),
+        first_(ir::number_of<int64_t>(start)),
+        by_(ir::number_of<int64_t>(step)) {}
 
   void run(const Args& args, Worker worker) const override {
     dispatch(dtype_, [&](auto tag) {
@@ -55,17 +57,6 @@ class ArangeKernel final : public Kernel {
   }
 
  private:
-  static void set(const ir::Attribute& value, double& real, int64_t& integer) {
-    if (const auto* given = std::get_if<double>(&value)) {
-      real = *given;
-      integer = to_integer<int64_t>(*given);
-    } else {
-      const auto* truth = std::get_if<bool>(&value);
-      integer = truth != nullptr ? int64_t{*truth} : std::get<ir::Dim>(value).value();
-      real = static_cast<double>(integer);
-    }
-  }
-
   DType dtype_;
   int64_t count_;
   double start_, step_;

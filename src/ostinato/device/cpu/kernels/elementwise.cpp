@@ -193,8 +193,7 @@ Params scalar_params(const ir::Node& node, std::string_view name) {
   Params params;
   params.a = static_cast<float>(node.real(name));
   params.real = std::holds_alternative<double>(value);
-  if (const auto* integer = std::get_if<ir::Dim>(&value)) params.i = integer->value();
-  if (const auto* flag = std::get_if<bool>(&value)) params.i = *flag;
+  if (!params.real) params.i = ir::number_of<int64_t>(value);
   return params;
 }
 

@@ -23,12 +23,12 @@ void add(const Call& call) {
   const Source a = source(call, "self", y.dtype(), Scalars::round);
   const Source b = source(call, "other", y.dtype(), Scalars::round);
   if (is_floating(y.dtype())) {
-    const float given = number_of<float>(call.node.attribute("alpha"));
+    const float given = ir::number_of<float>(call.node.attribute("alpha"));
     const float alpha = subtract ? -given : given;
     map<float>(
         y, [alpha](float x, float z) { return x + alpha * z; }, a, b);
   } else {
-    const int64_t given = number_of<int64_t>(call.node.attribute("alpha"));
+    const int64_t given = ir::number_of<int64_t>(call.node.attribute("alpha"));
     const int64_t alpha = subtract ? negate_wrapping(given) : given;
     const auto f = [alpha](int64_t x, int64_t z) {
       return add_wrapping(x, multiply_wrapping(alpha, z));

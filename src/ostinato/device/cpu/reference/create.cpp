@@ -34,11 +34,11 @@ void arange(const Call& call) {
   for (int64_t i = 0; i < y.numel(); ++i) {
     const int64_t at = i * y.strides()[0];
     if (is_floating(y.dtype())) {
-      const double first = number_of<double>(start), by = number_of<double>(step);
+      const double first = ir::number_of<double>(start), by = ir::number_of<double>(step);
       y.set(at, static_cast<float>(first + by * static_cast<double>(i)));
     } else {
-      const auto first = static_cast<uint64_t>(number_of<int64_t>(start));
-      const auto by = static_cast<uint64_t>(number_of<int64_t>(step));
+      const auto first = static_cast<uint64_t>(ir::number_of<int64_t>(start));
+      const auto by = static_cast<uint64_t>(ir::number_of<int64_t>(step));
       y.set_integer(at, static_cast<int64_t>(first + static_cast<uint64_t>(i) * by));  // wraps
     }
   }

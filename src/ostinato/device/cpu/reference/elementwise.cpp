@@ -29,27 +29,9 @@ int64_t rounded(int64_t value, DType dtype) {
 }
 
 template <typename T>
-T number_of(const ir::Attribute& scalar) {
-  if (const bool* boolean = std::get_if<bool>(&scalar)) return *boolean ? T{1} : T{0};
-  if (const ir::Dim* integer = std::get_if<ir::Dim>(&scalar)) {
-    return static_cast<T>(integer->value());
-  }
-  const double real = std::get<double>(scalar);
-  if constexpr (std::is_same_v<T, int64_t>) {
-    return to_integer<int64_t>(real);
-  } else {
-    return static_cast<T>(real);
-  }
-}
-
-template float number_of<float>(const ir::Attribute&);
-template double number_of<double>(const ir::Attribute&);
-template int64_t number_of<int64_t>(const ir::Attribute&);
-
-template <typename T>
 void Source::read(std::span<const int64_t> index, std::span<T> row) const {
   if (view_ == nullptr) {
-    std::fill(row.begin(), row.end(), number_of<T>(*scalar_));
+    std::fill(row.begin(), row.end(), ir::number_of<T>(*scalar_));
   } else {
     const size_t added = index.size() - view_->rank();
     int64_t offset = 0, stride = 0;

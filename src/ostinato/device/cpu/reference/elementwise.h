@@ -9,10 +9,6 @@ namespace ostinato::cpu::reference {
 float rounded(float value, DType dtype);
 int64_t rounded(int64_t value, DType dtype);
 
-/// A scalar attribute as a number.
-template <typename T>
-T number_of(const ir::Attribute& scalar);
-
 /// Whether an operand that is a scalar, or a tensor without dims, takes the dtype that the operator
 /// computes in (as for most of PyTorch's operators), or stays as it is (as for products and
 /// quotients).

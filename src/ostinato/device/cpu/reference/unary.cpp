@@ -103,7 +103,7 @@ template <typename T>
 void clamp_to(const Call& call, std::string_view min_name, std::string_view max_name) {
   const View& y = call.outputs[0];
   const auto limit = [&](std::string_view name, T none) {
-    return call.node.has(name) ? number_of<T>(call.node.attribute(name)) : none;
+    return call.node.has(name) ? ir::number_of<T>(call.node.attribute(name)) : none;
   };
   using Limits = std::numeric_limits<T>;
   const bool real = Limits::has_infinity;
