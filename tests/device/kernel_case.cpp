@@ -127,28 +127,90 @@ Problem build(const KernelCase& test) {
   return problem;
 }
 
-std::vector<Output> run(Problem& problem, const KernelCase& test, Tier tier, int threads) {
-  device::PackedWeights packed;
+// How the results of `strided` operators lie: row-major; with two dims swapped; so too, and over
+// the operands that they may overwrite.
+enum class Results { rows, permuted, in_place };
+
+std::vector<Results> results_of(const ir::Node& node) {
+  if (!node.op->traits.strided) return {Results::rows};
+  return {Results::rows, Results::permuted, Results::in_place};
+}
+
+TensorDesc result_desc(const ir::Node& node, size_t index, Results results) {
+  const ir::Value* value = node.results[index];
+  std::vector<int64_t> sizes = ir::to_integers(value->shape());
+  const size_t rank = sizes.size();
+  const bool rows = results == Results::rows || rank < 3 || node.overwritten(index) != nullptr;
+  if (rows) return {value->dtype(), ir::Layout::contiguous(std::move(sizes))};
+  std::swap(sizes[rank - 3], sizes[rank - 2]);
+  ir::Layout layout = ir::Layout::contiguous(std::move(sizes));
+  std::swap(layout.sizes[rank - 3], layout.sizes[rank - 2]);
+  std::swap(layout.strides[rank - 3], layout.strides[rank - 2]);
+  return {value->dtype(), std::move(layout)};
+}
+
+// Which results are written over which operands.
+std::vector<ir::InPlace> overwritten(const Problem& problem, Results results) {
+  std::vector<ir::InPlace> pairs;
+  if (results != Results::in_place) return pairs;
+  for (const ir::InPlace& pair : problem.node->op->traits.in_place) {
+    const ir::Value *from = problem.node->operands[pair.operand],
+                    *to = problem.node->results[pair.result];
+    if (from->type == to->type) pairs.push_back(pair);
+  }
+  return pairs;
+}
+
+// For the operands as they lie in memory, or as the results that are written over them do.
+Request request_of(const Problem& problem, Results results) {
   Request request;
   request.node = problem.node;
-  request.tier = tier;
-  request.threads = threads;
-  request.packed = &packed;
   for (size_t i = 0; i < problem.operands.size(); ++i) {
     request.inputs.push_back(problem.present[i] ? std::optional(problem.operands[i].desc)
                                                 : std::nullopt);
   }
+  request.constants.resize(problem.operands.size());
+  for (size_t i = 0; i < problem.node->results.size(); ++i) {
+    request.outputs.push_back(result_desc(*problem.node, i, results));
+  }
+  for (const ir::InPlace& pair : overwritten(problem, results)) {
+    request.inputs[pair.operand] = request.outputs[pair.result];
+  }
+  return request;
+}
+
+// Puts the operand's elements where the result is to be written over them.
+void lay_operand(Operand& operand, Output& output) {
+  reference::View(output.data(), output.desc)
+      .from_floats(reference::View(operand.data(), operand.desc).to_floats());
+}
+
+// The results in rows, to be compared.
+std::vector<Output> in_rows(std::vector<Output> outputs) {
+  for (Output& output : outputs) {
+    EXPECT_TRUE(output.margins_are_intact()) << "wrote outside of its output";
+    if (output.desc.layout.is_contiguous()) continue;
+    Output rows({output.desc.dtype, ir::Layout::contiguous(output.desc.sizes())});
+    reference::View(rows.data(), rows.desc)
+        .from_floats(reference::View(output.data(), output.desc).to_floats());
+    output = std::move(rows);
+  }
+  return outputs;
+}
+
+std::vector<Output> run(Problem& problem, const KernelCase& test, Tier tier, int threads,
+                        Results results) {
+  device::PackedWeights packed;
+  Request request = request_of(problem, results);
+  request.tier = tier;
+  request.threads = threads;
+  request.packed = &packed;
   for (size_t i = 0; i < problem.operands.size(); ++i) {
     const bool constant = test.operands[i] && test.operands[i]->constant;
-    request.constants.push_back(constant ? problem.operands[i].data() : nullptr);
+    if (constant) request.constants[i] = problem.operands[i].data();
   }
-  std::vector<Output> outputs;
+  std::vector<Output> outputs(request.outputs.begin(), request.outputs.end());
   std::vector<void*> inputs, targets;
-  for (const ir::Value* result : problem.node->results) {
-    request.outputs.push_back(
-        {result->dtype(), ir::Layout::contiguous(ir::to_integers(result->shape()))});
-    outputs.emplace_back(request.outputs.back());
-  }
   std::vector<Operand> operands = problem.operands;  // a state may be overwritten
   for (Operand& operand : operands) inputs.push_back(operand.data());
   for (Output& output : outputs) targets.push_back(output.data());
@@ -156,6 +218,10 @@ std::vector<Output> run(Problem& problem, const KernelCase& test, Tier tier, int
   for (size_t i = 0; i < mutates.size(); ++i) {
     std::memcpy(targets[i], operands[mutates[i]].bytes.data(), outputs[i].desc.bytes());
     inputs[mutates[i]] = targets[i];
+  }
+  for (const ir::InPlace& pair : overwritten(problem, results)) {
+    lay_operand(problem.operands[pair.operand], outputs[pair.result]);
+    inputs[pair.operand] = targets[pair.result];
   }
   const Factory make = kernels().find(problem.node->op->name, tier);
   std::unique_ptr<Kernel> kernel = make == nullptr ? nullptr : make(request);
@@ -169,28 +235,12 @@ std::vector<Output> run(Problem& problem, const KernelCase& test, Tier tier, int
   const Args args{inputs.data(), targets.data(), scratch.data() + skip, &fault};
   for (int i = kernel->workers(); i-- > 0;) kernel->run(args, {i, kernel->workers()});
   EXPECT_EQ(fault.load(), nullptr) << "fault";
-  return outputs;
+  return in_rows(std::move(outputs));
 }
 
 std::map<std::string, size_t, std::less<>>& runs() {
   static std::map<std::string, size_t, std::less<>> counts;
   return counts;
-}
-
-/// A request for the operands as they lie in memory, or as copies that are contiguous.
-Request request_of(const Problem& problem) {
-  Request request;
-  request.node = problem.node;
-  for (size_t i = 0; i < problem.operands.size(); ++i) {
-    request.inputs.push_back(problem.present[i] ? std::optional(problem.operands[i].desc)
-                                                : std::nullopt);
-  }
-  request.constants.resize(problem.operands.size());
-  for (const ir::Value* result : problem.node->results) {
-    request.outputs.push_back(
-        {result->dtype(), ir::Layout::contiguous(ir::to_integers(result->shape()))});
-  }
-  return request;
 }
 
 Operand contiguous(Operand& operand) {
@@ -205,7 +255,7 @@ Operand contiguous(Operand& operand) {
 
 // As the planner and the runtime do it. Nothing when the device has no kernel for the case, or when
 // it is too large for kernels that are emulated thread by thread.
-std::vector<Output> run_on(device::Device& device, Problem& problem) {
+std::vector<Output> run_on(device::Device& device, Problem& problem, Results results) {
   const bool attends = problem.node->op->name.find("attention") != std::string_view::npos;
   const int64_t most = attends ? 1500 : 20000;
   int64_t elements = 0;
@@ -217,7 +267,7 @@ std::vector<Output> run_on(device::Device& device, Problem& problem) {
   }
   if (elements > most) return {};
   device::PackedWeights packed;
-  Request request = request_of(problem);
+  Request request = request_of(problem, results);
   request.packed = &packed;
   device::Step step;
   step.kernel = device.prepare(request);
@@ -225,7 +275,7 @@ std::vector<Output> run_on(device::Device& device, Problem& problem) {
     for (size_t i = 0; i < problem.operands.size(); ++i) {
       if (problem.present[i]) problem.operands[i] = contiguous(problem.operands[i]);
     }
-    request = request_of(problem);
+    request = request_of(problem, results);
     request.packed = &packed;
     step.kernel = device.prepare(request);
   }
@@ -244,11 +294,11 @@ std::vector<Output> run_on(device::Device& device, Problem& problem) {
     if (!problem.present[i]) continue;
     step.inputs.back() = take(problem.operands[i].bytes, problem.operands[i].offset);
   }
-  std::vector<Output> outputs;
-  for (const TensorDesc& desc : request.outputs) {
-    outputs.emplace_back(desc);
-    step.outputs.push_back(take(outputs.back().bytes, Output::kMargin));
+  std::vector<Output> outputs(request.outputs.begin(), request.outputs.end());
+  for (const ir::InPlace& pair : overwritten(problem, results)) {
+    lay_operand(problem.operands[pair.operand], outputs[pair.result]);
   }
+  for (const Output& output : outputs) step.outputs.push_back(take(output.bytes, Output::kMargin));
   const std::vector<std::shared_ptr<void>> written(memory.end() - std::ssize(outputs),
                                                    memory.end());
   const std::vector<size_t>& mutates = problem.node->op->traits.mutates;
@@ -257,6 +307,9 @@ std::vector<Output> run_on(device::Device& device, Problem& problem) {
     device.copy_to_device(step.outputs[i].pointer, state.bytes.data(), outputs[i].desc.bytes(),
                           *stream);
     step.inputs[mutates[i]] = step.outputs[i];
+  }
+  for (const ir::InPlace& pair : overwritten(problem, results)) {
+    step.inputs[pair.operand] = step.outputs[pair.result];
   }
   if (const size_t scratch = step.kernel->scratch_bytes(); scratch > 0) {
     step.scratch = take(std::vector<char>(scratch, Output::kMark), 0);
@@ -267,7 +320,7 @@ std::vector<Output> run_on(device::Device& device, Problem& problem) {
                         *stream);
   }
   device.synchronise(*stream);
-  return outputs;
+  return in_rows(std::move(outputs));
 }
 
 // Runs the nodes of a graph one by one by reference kernels, every result in memory of its own.
@@ -388,16 +441,19 @@ void expect_fast_equals_reference(const KernelCase& test) {
   Problem problem = build(test);
   const bool fused = problem.node->op->expand != nullptr;
   const std::vector<Output> want =
-      fused ? run_expansion(test, problem) : run(problem, test, Tier::reference, 1);
+      fused ? run_expansion(test, problem) : run(problem, test, Tier::reference, 1, Results::rows);
   device::Device* const device = device_under_test();
-  for (int threads : {1, 3}) {
-    if (device != nullptr && threads > 1) return;
-    SCOPED_TRACE(fmt::format("{} threads", threads));
-    const std::vector<Output> got =
-        device != nullptr ? run_on(*device, problem) : run(problem, test, Tier::fast, threads);
-    if (got.size() != want.size()) return;
-    for (size_t i = 0; i < want.size(); ++i) {
-      expect_close(got[i], want[i], tolerance_of(std::string(test.kind), got[i].desc.dtype));
+  for (const Results results : results_of(*problem.node)) {
+    for (int threads : {1, 3}) {
+      if (device != nullptr && threads > 1) break;
+      SCOPED_TRACE(fmt::format("{} threads, results {}", threads, static_cast<int>(results)));
+      const std::vector<Output> got = device != nullptr
+                                          ? run_on(*device, problem, results)
+                                          : run(problem, test, Tier::fast, threads, results);
+      if (got.size() != want.size()) return;
+      for (size_t i = 0; i < want.size(); ++i) {
+        expect_close(got[i], want[i], tolerance_of(std::string(test.kind), got[i].desc.dtype));
+      }
     }
   }
 }

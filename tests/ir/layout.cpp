@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <random>
 
 namespace ostinato::ir {
@@ -49,34 +50,63 @@ void factorise(int64_t number, std::vector<int64_t>& sizes,
   }
 }
 
+/// A contiguous layout, then permuted, sliced, expanded, flipped, with odd strides at size one.
+Layout random_layout(std::mt19937& engine) {
+  const auto draw = [&engine](int64_t high) { return static_cast<int64_t>(engine() % (high + 1)); };
+  std::vector<int64_t> sizes(static_cast<size_t>(draw(4)));
+  for (int64_t& size : sizes) size = 1 + draw(3);
+  Layout layout = Layout::contiguous(sizes);
+  layout.offset = draw(5) + 200;
+  for (size_t d = 0; d < layout.rank(); ++d) {
+    switch (draw(8)) {
+      case 0: layout.strides[d] = 0; break;
+      case 1: layout.strides[d] *= -1; break;
+      case 2: layout.strides[d] *= 2; break;
+      case 3:
+        layout.sizes[d] = 1;
+        layout.strides[d] = draw(9);
+        break;
+      case 4: {
+        const auto other = static_cast<size_t>(draw(static_cast<int64_t>(layout.rank()) - 1));
+        std::swap(layout.sizes[d], layout.sizes[other]);
+        std::swap(layout.strides[d], layout.strides[other]);
+        break;
+      }
+      default: break;
+    }
+  }
+  return layout;
+}
+
+TEST(Layout, IsDenseWhereEveryPlaceIsOneElements) {
+  std::mt19937 engine(2);
+  size_t dense = 0, coinciding = 0;
+  for (int round = 0; round < 5000; ++round) {
+    const Layout layout = random_layout(engine);
+    const std::vector<int64_t> at = places(layout);
+    std::vector<int64_t> sorted = at;
+    std::sort(sorted.begin(), sorted.end());
+    bool expected = true;
+    for (size_t i = 0; i < sorted.size(); ++i) {
+      expected = expected && sorted[i] == layout.offset + static_cast<int64_t>(i);
+    }
+    ASSERT_EQ(layout.is_dense(), expected)
+        << testing::PrintToString(layout.sizes) << testing::PrintToString(layout.strides);
+    dense += expected;
+    Layout rows = Layout::contiguous(layout.sizes);
+    rows.offset = layout.offset;
+    ASSERT_EQ(layout.coincides(rows), at == places(rows));
+    coinciding += layout.coincides(rows);
+  }
+  EXPECT_GT(dense, coinciding + 100);
+  EXPECT_GT(coinciding, 300u);
+}
+
 TEST(Layout, ReshapesWheneverStridesCan) {
   std::mt19937 engine(1);
-  const auto draw = [&engine](int64_t high) { return static_cast<int64_t>(engine() % (high + 1)); };
   size_t views = 0, copies = 0;
   for (int round = 0; round < 1500; ++round) {
-    // A contiguous layout, then permuted, sliced, expanded, flipped, with odd strides at size one.
-    std::vector<int64_t> sizes(static_cast<size_t>(draw(4)));
-    for (int64_t& size : sizes) size = 1 + draw(3);
-    Layout layout = Layout::contiguous(sizes);
-    layout.offset = draw(5) + 200;
-    for (size_t d = 0; d < layout.rank(); ++d) {
-      switch (draw(8)) {
-        case 0: layout.strides[d] = 0; break;
-        case 1: layout.strides[d] *= -1; break;
-        case 2: layout.strides[d] *= 2; break;
-        case 3:
-          layout.sizes[d] = 1;
-          layout.strides[d] = draw(9);
-          break;
-        case 4: {
-          const auto other = static_cast<size_t>(draw(static_cast<int64_t>(layout.rank()) - 1));
-          std::swap(layout.sizes[d], layout.sizes[other]);
-          std::swap(layout.strides[d], layout.strides[other]);
-          break;
-        }
-        default: break;
-      }
-    }
+    const Layout layout = random_layout(engine);
     const std::vector<int64_t> at = places(layout);
     std::vector<std::vector<int64_t>> shapes;
     std::vector<int64_t> none;

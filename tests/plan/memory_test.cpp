@@ -54,6 +54,16 @@ TEST(AssignOffsets, LetsTheTopmostChooseFirst) {
   expect_sound(buffers, 576);
 }
 
+// Small ones that live on lie between the large ones, whichever chooses first, until large ones are
+// put at the top.
+TEST(AssignOffsets, PutsLargeBuffersAtTheTop) {
+  std::vector<Buffer> buffers = {{64, 2, 4},  {256, 3, 3}, {256, 2, 3}, {64, 2, 4},
+                                 {320, 1, 2}, {256, 3, 4}, {192, 4, 4}};
+  EXPECT_EQ(assign_offsets(buffers), 896u);  // 960 from the bottom only
+  EXPECT_EQ(lower_bound(buffers), 896u);
+  expect_sound(buffers, 896);
+}
+
 TEST(AssignOffsets, HandlesNothingAndEmptyBuffers) {
   std::vector<Buffer> none;
   EXPECT_EQ(assign_offsets(none), 0u);

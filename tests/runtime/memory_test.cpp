@@ -29,22 +29,19 @@ importer::Model model_of(const std::string& preset) {
 struct Case {
   const char* preset;
   ir::Bindings bindings;
-  double of_eager;    ///< the most that the arena may be of what eager mode needs
   int64_t cache = 0;  ///< tokens of the decoder's; 0: the whole forward
 };
 
-/// What a plan is there for: no more than 5 % over what no plan can beat, and far below eager mode.
+/// What a plan is there for: no more than 5 % over what no plan can beat, and 30 % below eager
+/// mode.
 TEST(MemoryOfModels, IsNearTheLowerBoundAndFarBelowEager) {
   const Case cases[] = {
-      {"vit-base-patch16-224", {{"b", 1}}, 0.7},
-      {"vit-base-patch16-224", {{"b", 8}}, 0.7},
-      {"bert-base", {{"b", 1}, {"s", 128}}, 0.7},
-      {"all-minilm-l6-v2", {{"b", 4}, {"s", 100}}, 0.7},
-      // Of the gated MLP both halves are there when the second is computed.
-      {"qwen3-0.6b", {{"b", 1}, {"s", 128}}, 0.81},
-      {"qwen3-0.6b", {{"s", 1}}, 0.81, 512},
+      {"vit-base-patch16-224", {{"b", 1}}},   {"vit-base-patch16-224", {{"b", 8}}},
+      {"bert-base", {{"b", 1}, {"s", 128}}},  {"all-minilm-l6-v2", {{"b", 4}, {"s", 100}}},
+      {"qwen3-0.6b", {{"b", 1}, {"s", 128}}}, {"qwen3-0.6b", {{"s", 128}}, 512},
+      {"qwen3-0.6b", {{"s", 1}}, 512},
   };
-  for (const auto& [preset, bindings, of_eager, cache] : cases) {
+  for (const auto& [preset, bindings, cache] : cases) {
     const importer::Model model = model_of(preset);
     ir::Graph graph = cache > 0 ? model.decoder(cache) : model.forward();
     const size_t eager = plan::eager_peak(graph.specialise(bindings));
@@ -53,8 +50,7 @@ TEST(MemoryOfModels, IsNearTheLowerBoundAndFarBelowEager) {
     plan::check_plan(plan);
     const auto bound = static_cast<double>(lower_bound(plan.buffers));
     EXPECT_LE(static_cast<double>(plan.arena_bytes), 1.05 * bound) << preset;
-    EXPECT_LE(static_cast<double>(plan.arena_bytes), of_eager * static_cast<double>(eager))
-        << preset;
+    EXPECT_LE(static_cast<double>(plan.arena_bytes), 0.7 * static_cast<double>(eager)) << preset;
   }
 }
 

@@ -57,7 +57,7 @@ enum class Tier { reference, fast };
 struct Request {
   const ir::Node* node = nullptr;
   std::vector<std::optional<TensorDesc>> inputs;  ///< one an operand; nullopt for None
-  std::vector<TensorDesc> outputs;                ///< contiguous
+  std::vector<TensorDesc> outputs;     ///< contiguous, but dense for operators that are `strided`
   std::vector<const void*> constants;  ///< one an operand: its data if it is a constant, else null
   Tier tier = Tier::fast;
   int threads = 1;                  ///< of the stream the kernel will run on

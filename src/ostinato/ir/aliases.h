@@ -6,6 +6,12 @@
 
 namespace ostinato::ir {
 
+/// How a call lays out one of its results, where it is not written to a state. Row-major, but for
+/// `strided` operators: as the only reader wants it, where that permutes it; like the operand that
+/// it may overwrite, where only `strided` operators read it.
+/// @param operand of `Node::in_place_operand`, if there is one
+Layout result_layout(const Node& node, size_t result, const Layout* operand);
+
 /// The memory that a value shows, and how.
 struct Alias {
   const Value* base = nullptr;  ///< whose memory it is: the value itself, unless it is a view

@@ -154,6 +154,13 @@ Value* Node::overwritten(size_t result) const {
   return result < mutates.size() ? operands.at(mutates[result]) : nullptr;
 }
 
+Value* Node::in_place_operand(size_t result) const {
+  const std::vector<InPlace>& pairs = op->traits.in_place;
+  const auto found = std::find_if(pairs.begin(), pairs.end(),
+                                  [&](const InPlace& pair) { return pair.result == result; });
+  return found == pairs.end() ? nullptr : operands.at(found->operand);
+}
+
 Value* Node::operand(std::string_view wanted) const {
   for (size_t i = 0; i < op->operands.size(); ++i) {
     if (op->operands[i].name == wanted) return operands[operand_range(*this, i).first];

@@ -74,6 +74,9 @@ struct Node {
   /// The operand that the result is after the call has overwritten it; null for other results.
   Value* overwritten(size_t result) const;
 
+  /// The operand that `OpTraits::in_place` names for the result, or null.
+  Value* in_place_operand(size_t result) const;
+
   /// The operand of that name in the row: null when None. For a list use `list`.
   Value* operand(std::string_view name) const;
   std::span<Value* const> list() const;  ///< the row's list operand

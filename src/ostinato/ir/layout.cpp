@@ -1,5 +1,8 @@
 #include "ostinato/ir/layout.h"
 
+#include <algorithm>
+#include <numeric>
+
 namespace ostinato::ir {
 
 Layout Layout::contiguous(std::vector<int64_t> sizes) {
@@ -26,6 +29,28 @@ bool Layout::is_contiguous() const {
     if (sizes[i] == 1) continue;
     if (strides[i] != expected) return false;
     expected *= sizes[i];
+  }
+  return true;
+}
+
+bool Layout::is_dense() const {
+  Layout sorted{{}, {}, 0};
+  std::vector<size_t> dims(rank());
+  std::iota(dims.begin(), dims.end(), size_t{0});
+  std::stable_sort(dims.begin(), dims.end(),
+                   [this](size_t a, size_t b) { return strides[a] > strides[b]; });
+  for (size_t d : dims) {
+    if (sizes[d] == 1) continue;
+    sorted.sizes.push_back(sizes[d]);
+    sorted.strides.push_back(strides[d]);
+  }
+  return sorted.is_contiguous();
+}
+
+bool Layout::coincides(const Layout& other) const {
+  if (sizes != other.sizes || offset != other.offset) return false;
+  for (size_t i = 0; i < rank(); ++i) {
+    if (sizes[i] != 1 && strides[i] != other.strides[i]) return false;
   }
   return true;
 }

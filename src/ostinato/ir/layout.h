@@ -22,6 +22,12 @@ struct Layout {
   /// Row-major without gaps, whatever the strides of dims of size one.
   bool is_contiguous() const;
 
+  /// Without gaps or repeats, in whatever order of the dims.
+  bool is_dense() const;
+
+  /// Whether each element lies where the other has it, whatever the strides of dims of size one.
+  bool coincides(const Layout& other) const;
+
   /// The same elements in the same order under other sizes; nullopt when that needs a copy. The
   /// rule is the one of `torch.Tensor.view`.
   std::optional<Layout> reshape(const std::vector<int64_t>& new_sizes) const;

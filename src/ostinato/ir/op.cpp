@@ -1,8 +1,14 @@
 #include "ostinato/ir/op.h"
 
+#include <algorithm>
+
 #include "ostinato/base/error.h"
 
 namespace ostinato::ir {
+
+bool OpTraits::writes(size_t operand) const {
+  return std::find(mutates.begin(), mutates.end(), operand) != mutates.end();
+}
 
 void OpTable::add(OpRow row) {
   const std::string_view name = row.name;

@@ -39,20 +39,27 @@ struct AttrSpec {
   std::optional<Attribute> fallback = std::nullopt;
 };
 
+/// A result that may stand in an operand's memory.
+struct InPlace {
+  size_t result, operand;
+};
+
 /// What the passes, the planner and the executors need to know of an operator beyond its schema.
 struct OpTraits {
   bool view = false;         ///< results may share operand 0's storage: `OpRow::view` tells how
   bool elementwise = false;  ///< each output element depends on the operands' same element only
-  /// The one result is operand 0 with parts of it overwritten. Kernels of such operators, and of
-  /// elementwise ones, may be given that operand's memory to write to: they read nothing of a place
-  /// after they wrote there.
-  bool updates = false;
+  /// Results that kernels may write element over element of an operand, as those of elementwise
+  /// operators: no worker reads anything of a place after one of them wrote there.
+  std::vector<InPlace> in_place = {};
+  /// Kernels take operands, and write results, with the dims but the last in any order in memory.
+  bool strided = false;
   bool random = false;  ///< two calls with equal operands may differ
   /// The operands that are overwritten, each of which must be a state; result i is what operand
   /// `mutates[i]` is afterwards.
   std::vector<size_t> mutates = {};
 
   bool writes() const { return !mutates.empty(); }
+  bool writes(size_t operand) const;  ///< whether that one is overwritten
 };
 
 /// The truth about one operator. Printer, parser, verifier, passes and documentation derive from

@@ -249,6 +249,8 @@ void add_attention(ir::OpTable& table) {
   using enum ir::AttrKind;
   using enum ir::OperandKind;
   const ir::AttrSpec scale{"scale", real, ir::Attribute{}};
+  // What a query attends depends on no other query.
+  const ir::OpTraits traits{.in_place = {{0, 0}}, .strided = true};
   table.add({.name = "attention",
              .operands = {{"query"},
                           {"key"},
@@ -262,6 +264,7 @@ void add_attention(ir::OpTable& table) {
                             {"window", integer, ir::Attribute{}},
                             {"softcap", real, ir::Attribute{}}},
              .infer = infer_attention,
+             .traits = traits,
              .expand = expand_attention});
   table.add({.name = "aten.scaled_dot_product_attention",
              .operands = {{"query"}, {"key"}, {"value"}, {"attn_mask", optional}},
@@ -270,6 +273,7 @@ void add_attention(ir::OpTable& table) {
                             scale,
                             {"enable_gqa", boolean, false}},
              .infer = infer_scaled_dot_product_attention,
+             .traits = traits,
              .expand = expand_scaled_dot_product_attention});
 }
 

@@ -212,7 +212,7 @@ void add_index(ir::OpTable& table) {
              .operands = {{"self"}, indices, {"values"}},
              .attributes = {{"accumulate", boolean, false}},
              .infer = infer_index_put,
-             .traits = {.updates = true}});
+             .traits = {.in_place = {{0, 0}}}});
   table.add({.name = "aten.gather",
              .operands = {{"self"}, {"index"}},
              .attributes = {dim, {"sparse_grad", boolean, false}},
@@ -221,13 +221,13 @@ void add_index(ir::OpTable& table) {
              .operands = {{"self"}, {"index"}},
              .attributes = {dim, {"value", scalar}},
              .infer = infer_scatter,
-             .traits = {.updates = true}});
+             .traits = {.in_place = {{0, 0}}}});
   for (const std::string_view name : {"aten.scatter.src", "aten.scatter_add"}) {
     table.add({.name = name,
                .operands = {{"self"}, {"index"}, {"src"}},
                .attributes = {dim},
                .infer = infer_scatter,
-               .traits = {.updates = true}});
+               .traits = {.in_place = {{0, 0}}}});
   }
   table.add({.name = "aten.scatter_reduce.two",
              .operands = {{"self"}, {"index"}, {"src"}},
@@ -262,12 +262,12 @@ void add_index(ir::OpTable& table) {
                             {"end", integer, ir::Attribute{}},
                             {"step", integer, Dim(1)}},
              .infer = infer_slice_scatter,
-             .traits = {.updates = true}});
+             .traits = {.in_place = {{0, 0}}}});
   table.add({.name = "aten.select_scatter",
              .operands = {{"self"}, {"src"}},
              .attributes = {dim, {"index", integer}},
              .infer = infer_select_scatter,
-             .traits = {.updates = true}});
+             .traits = {.in_place = {{0, 0}}}});
 }
 
 }  // namespace ostinato::ops

@@ -91,6 +91,7 @@ void add_rotary_pair(ir::OpTable& table) {
              .attributes = attributes,
              .results = 2,
              .infer = infer_rotary_pair,
+             .traits = {.in_place = {{0, 0}, {1, 1}}, .strided = true},
              .expand = expand_rotary_pair});
   // The same, where keys and values go to their caches from `position` on.
   table.add({.name = "rotary_cache",
@@ -107,7 +108,7 @@ void add_rotary_pair(ir::OpTable& table) {
              .attributes = attributes,
              .results = 3,
              .infer = infer_rotary_cache,
-             .traits = {.mutates = {1, 3}},
+             .traits = {.in_place = {{2, 0}}, .strided = true, .mutates = {1, 3}},
              .expand = expand_rotary_cache});
 }
 

@@ -43,11 +43,6 @@ bool has_operand(const Node& node, std::string_view name) {
   });
 }
 
-bool is_overwritten(const Node& node, size_t operand) {
-  const std::vector<size_t>& mutates = node.op->traits.mutates;
-  return std::find(mutates.begin(), mutates.end(), operand) != mutates.end();
-}
-
 /// With what is done to each element of a result.
 double product_flops(const Node& node, double inner) {
   const std::string_view name = node.op->name;
@@ -93,7 +88,7 @@ double flops_of(const Node& node) {
   }
   double most = 0;
   for (size_t i = 0; i < node.operands.size(); ++i) {
-    if (node.operands[i] == nullptr || is_overwritten(node, i)) continue;
+    if (node.operands[i] == nullptr || node.op->traits.writes(i)) continue;
     most = std::max(most, elements(node.operands[i]));
   }
   for (size_t i = node.op->traits.mutates.size(); i < node.results.size(); ++i) {
@@ -129,7 +124,7 @@ double bytes_of_call(const Node& node, const Aliases& aliases) {
   for (size_t i = 0; i < node.operands.size(); ++i) {
     const Value* operand = node.operands[i];
     if (operand == nullptr || !seen.insert(operand).second) continue;
-    if (is_overwritten(node, i)) continue;
+    if (node.op->traits.writes(i)) continue;
     const double read = bytes_read(operand, aliases.at(operand).layout);
     bytes += i == 0 && looks_up ? std::min(read, written) : read;
   }

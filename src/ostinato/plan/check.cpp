@@ -24,9 +24,10 @@ class Checker {
       for (const Place& place : step.outputs) written.push_back(&place);
       written.push_back(&step.scratch);
       for (const Place* place : written) write(*place);
-      for (const Place& place : step.inputs) {
-        for (const Place* target : written) {
-          if (!is_in_place(step, place, *target)) check_apart(place, *target);
+      for (size_t from = 0; from < step.inputs.size(); ++from) {
+        for (size_t to = 0; to < written.size(); ++to) {
+          if (is_in_place(step, from, to)) continue;
+          check_apart(step.inputs[from], *written[to]);
         }
       }
       for (const Place* place : written) {
@@ -95,13 +96,18 @@ class Checker {
     owners_[begin] = {end, place.index};
   }
 
-  /// Whether a call that works element by element, or overwrites parts of an operand, writes just
-  /// where it reads.
-  static bool is_in_place(const Step& step, const Place& from, const Place& to) {
+  /// Whether a call that works element by element, or whose row lets it, writes a result just where
+  /// it reads an operand.
+  static bool is_in_place(const Step& step, size_t operand, size_t result) {
+    if (result >= step.outputs.size()) return false;
     const ir::OpTraits& traits = step.node->op->traits;
-    const bool may = traits.elementwise || (traits.updates && &from == step.inputs.data());
-    return may && &to == step.outputs.data() && from.index == to.index &&
-           from.offset == to.offset && from.bytes == to.bytes;
+    const bool may =
+        (traits.elementwise && result == 0) ||
+        std::any_of(traits.in_place.begin(), traits.in_place.end(), [&](const ir::InPlace& pair) {
+          return pair.result == result && pair.operand == operand;
+        });
+    const Place &from = step.inputs[operand], &to = step.outputs[result];
+    return may && from.index == to.index && from.offset == to.offset && from.bytes == to.bytes;
   }
 
   void check_apart(const Place& a, const Place& b) const {

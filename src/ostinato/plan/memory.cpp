@@ -1,6 +1,7 @@
 #include "ostinato/plan/memory.h"
 
 #include <algorithm>
+#include <iterator>
 #include <limits>
 #include <numeric>
 #include <utility>
@@ -19,25 +20,54 @@ constexpr size_t kStubborn = 8;
 
 using Order = std::vector<size_t>;
 
-/// Gives each buffer, in that order, the lowest gap that holds it; returns the arena's size.
-size_t place_in_order(std::vector<Buffer>& buffers, const Order& order) {
-  std::vector<const Buffer*> placed;  // sorted by offset
+bool meet(const Buffer& a, const Buffer& b) { return a.first <= b.last && b.first <= a.last; }
+
+/// Buffers that have their offsets, sorted by them.
+using Placed = std::vector<const Buffer*>;
+
+size_t lowest_gap(const Placed& placed, const Buffer& buffer) {
+  const size_t bytes = aligned(buffer.bytes);
+  size_t offset = 0;
+  for (const Buffer* other : placed) {
+    if (!meet(*other, buffer)) continue;
+    if (other->offset >= offset + bytes) break;  // the gap before it is large enough
+    offset = std::max(offset, other->offset + aligned(other->bytes));
+  }
+  return offset;
+}
+
+/// Below the ceiling, or the lowest gap where there is none.
+size_t highest_gap(const Placed& placed, const Buffer& buffer, size_t ceiling) {
+  const auto end_of = [](const Buffer* other) { return other->offset + aligned(other->bytes); };
+  Placed met;
+  std::copy_if(placed.begin(), placed.end(), std::back_inserter(met),
+               [&](const Buffer* other) { return meet(*other, buffer); });
+  std::sort(met.begin(), met.end(),
+            [&](const Buffer* a, const Buffer* b) { return end_of(a) > end_of(b); });
+  const size_t bytes = aligned(buffer.bytes);
+  size_t top = ceiling;
+  for (const Buffer* other : met) {
+    if (end_of(other) + bytes <= top) break;
+    top = std::min(top, other->offset);
+  }
+  return top >= bytes ? top - bytes : lowest_gap(placed, buffer);
+}
+
+/// Gives each buffer, in that order, the lowest gap that holds it, or below the ceiling the highest
+/// to those of at least `large` bytes; returns the arena's size.
+size_t place_in_order(std::vector<Buffer>& buffers, const Order& order, size_t large,
+                      size_t ceiling) {
+  Placed placed;
   size_t total = 0;
   for (size_t i : order) {
     Buffer& buffer = buffers[i];
     if (buffer.bytes == 0) continue;
-    const size_t bytes = aligned(buffer.bytes);
-    size_t offset = 0;
-    for (const Buffer* other : placed) {
-      if (other->last < buffer.first || buffer.last < other->first) continue;
-      if (other->offset >= offset + bytes) break;  // the gap before it is large enough
-      offset = std::max(offset, other->offset + aligned(other->bytes));
-    }
-    buffer.offset = offset;
-    const auto at = std::upper_bound(placed.begin(), placed.end(), offset,
+    buffer.offset =
+        buffer.bytes >= large ? highest_gap(placed, buffer, ceiling) : lowest_gap(placed, buffer);
+    const auto at = std::upper_bound(placed.begin(), placed.end(), buffer.offset,
                                      [](size_t o, const Buffer* b) { return o < b->offset; });
     placed.insert(at, &buffer);
-    total = std::max(total, offset + bytes);
+    total = std::max(total, buffer.offset + aligned(buffer.bytes));
   }
   return total;
 }
@@ -76,18 +106,26 @@ size_t assign_offsets(std::vector<Buffer>& buffers) {
   std::vector<Buffer> best;
   size_t least = std::numeric_limits<size_t>::max();
   size_t rounds = kMostPairs / std::max<size_t>(1, buffers.size() * buffers.size());
-  for (Order order : orders_of(buffers)) {
-    for (size_t round = 0;; ++round) {
-      const size_t total = place_in_order(buffers, order);
-      if (total < least) {
-        least = total;
-        best = buffers;
-        round = 0;
+  size_t largest = 0;
+  for (const Buffer& buffer : buffers) largest = std::max(largest, buffer.bytes);
+  const std::vector<Order> orders = orders_of(buffers);
+  // From the bottom all; then large ones from the top, so that small ones that live on do not end
+  // up between them.
+  for (const size_t large : {std::numeric_limits<size_t>::max(), largest / 2}) {
+    for (Order order : orders) {
+      for (size_t round = 0;; ++round) {
+        const size_t total = place_in_order(buffers, order, large, bound);
+        if (total < least) {
+          least = total;
+          best = buffers;
+          round = 0;
+        }
+        if (least == bound) break;
+        if (round == kStubborn || rounds == 0) break;
+        --rounds;
+        promote_topmost(buffers, total, order);
       }
       if (least == bound) break;
-      if (round == kStubborn || rounds == 0) break;
-      --rounds;
-      promote_topmost(buffers, total, order);
     }
     if (least == bound) break;
   }

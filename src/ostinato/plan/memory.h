@@ -20,7 +20,8 @@ inline constexpr size_t kAlignment = 64;
 /// Gives every buffer an offset such that no two that are alive at one step overlap, and returns
 /// the arena's size. Large buffers choose first, each the lowest gap that holds it (Pisarchyk and
 /// Lee, "Efficient Memory Management for Deep Neural Net Inference", greedy by size); where that
-/// misses the lower bound, other orders are tried for some milliseconds, and the best one kept.
+/// misses the lower bound, other orders are tried for some milliseconds, from the bottom and with
+/// large buffers from the top, and the best one kept.
 size_t assign_offsets(std::vector<Buffer>& buffers);
 
 /// The largest sum of bytes alive at one step: no plan can need less.

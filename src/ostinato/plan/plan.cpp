@@ -4,6 +4,7 @@
 #include <unordered_map>
 
 #include "ostinato/base/error.h"
+#include "ostinato/ir/aliases.h"
 #include "ostinato/ir/builder.h"
 #include "ostinato/ops/ops.h"
 #include "ostinato/plan/order.h"
@@ -72,11 +73,15 @@ class Planner {
       storages_.put(result, {joined->second, Layout::contiguous(to_integers(result->shape()))});
       return;
     }
-    std::unique_ptr<device::Kernel> kernel = device_.prepare(request(node));
-    if (kernel == nullptr && make_contiguous(node)) kernel = device_.prepare(request(node));
+    device::Request wanted = request(node);
+    std::unique_ptr<device::Kernel> kernel = device_.prepare(wanted);
+    if (kernel == nullptr && make_contiguous(node)) {
+      wanted = request(node);
+      kernel = device_.prepare(wanted);
+    }
     if (kernel == nullptr && node.op->expand != nullptr) return lower_definition(node);
     if (kernel == nullptr) report_gap(node);
-    emit(node, std::move(kernel));
+    emit(node, std::move(kernel), wanted.outputs);
   }
 
   /// Plans the definition of a fused call that the device has no kernel for. The call itself stays,
@@ -136,11 +141,19 @@ class Planner {
         request.constants.back() = data + byte_offset(operand, at);
       }
     }
-    for (const Value* result : node.results) {
-      request.outputs.push_back(
-          {result->dtype(), Layout::contiguous(to_integers(result->shape()))});
+    for (size_t i = 0; i < node.results.size(); ++i) {
+      request.outputs.push_back({node.results[i]->dtype(), layout_for(node, i)});
     }
     return request;
+  }
+
+  Layout layout_for(const Node& node, size_t index) const {
+    const Value *result = node.results[index], *operand = node.in_place_operand(index);
+    if (slices_.count(result) > 0 || node.overwritten(index) != nullptr) {
+      return Layout::contiguous(to_integers(result->shape()));
+    }
+    return ir::result_layout(node, index,
+                             operand == nullptr ? nullptr : &storages_.at(operand).layout);
   }
 
   static size_t byte_offset(const Value* value, const Located& at) {
@@ -153,8 +166,7 @@ class Planner {
     for (size_t i = 0; i < node.operands.size(); ++i) {
       Value* operand = node.operands[i];
       if (operand == nullptr || storages_.at(operand).layout.is_contiguous()) continue;
-      const std::vector<size_t>& mutates = node.op->traits.mutates;
-      if (std::find(mutates.begin(), mutates.end(), i) != mutates.end()) continue;
+      if (node.op->traits.writes(i)) continue;
       plan_.graph.set_operand(node.position->get(), i, copy(operand, &node));
       changed = true;
     }
@@ -169,7 +181,8 @@ class Planner {
     return result;
   }
 
-  void emit(const Node& node, std::unique_ptr<device::Kernel> kernel) {
+  void emit(const Node& node, std::unique_ptr<device::Kernel> kernel,
+            const std::vector<device::TensorDesc>& results) {
     Step step;
     step.node = &node;
     for (const Value* operand : node.operands) {
@@ -180,8 +193,8 @@ class Planner {
       if (const Value* state = node.overwritten(i)) {
         storages_.put(result, storages_.at(state));
       } else {
-        storages_.put(result,
-                      {place_for(node, result), Layout::contiguous(to_integers(result->shape()))});
+        const Layout& layout = results[i].layout;
+        storages_.put(result, {place_for(node, i, layout), layout});
       }
       step.outputs.push_back(place_of(result));
     }
@@ -193,7 +206,8 @@ class Planner {
 
   /// Where a call writes a result: into its slice of a concatenation, over an operand that nothing
   /// reads any more, or into memory of its own.
-  Place place_for(const Node& node, const Value* result) {
+  Place place_for(const Node& node, size_t index, const Layout& layout) {
+    const Value* result = node.results[index];
     if (const auto slice = slices_.find(result); slice != slices_.end()) {
       const auto [joined, made] = joined_.try_emplace(slice->second.cat);
       if (made) joined->second = new_buffer(bytes_of(*slice->second.cat->results[0]));
@@ -201,7 +215,7 @@ class Planner {
       place.offset = slice->second.offset;
       return place;
     }
-    if (const Value* operand = storages_.operand_to_overwrite(node, options_)) {
+    if (const Value* operand = storages_.operand_to_overwrite(node, index, layout, options_)) {
       return storages_.at(operand).place;
     }
     return new_buffer(bytes_of(*result));

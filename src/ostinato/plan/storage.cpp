@@ -4,6 +4,7 @@
 
 namespace ostinato::plan {
 
+using ir::Layout;
 using ir::Node;
 using ir::Value;
 
@@ -21,22 +22,22 @@ void Storages::put(const Value* value, Located where) {
   located_[value] = std::move(where);
 }
 
-const Value* Storages::operand_to_overwrite(const Node& node, const Options& options) const {
-  if (node.results.size() != 1) return nullptr;
-  if (node.op->traits.updates) {
-    return may_overwrite(node, node.operands[0], options) ? node.operands[0] : nullptr;
-  }
-  if (!node.op->traits.elementwise) return nullptr;
-  const auto found =
-      std::find_if(node.operands.begin(), node.operands.end(),
-                   [&](const Value* operand) { return may_overwrite(node, operand, options); });
+const Value* Storages::operand_to_overwrite(const Node& node, size_t result, const Layout& layout,
+                                            const Options& options) const {
+  const auto may = [&](const Value* operand) {
+    return may_overwrite(node, operand, node.results[result], layout, options);
+  };
+  if (const Value* operand = node.in_place_operand(result)) return may(operand) ? operand : nullptr;
+  if (!node.op->traits.elementwise || node.results.size() != 1) return nullptr;
+  const auto found = std::find_if(node.operands.begin(), node.operands.end(), may);
   return found == node.operands.end() ? nullptr : *found;
 }
 
-bool Storages::may_overwrite(const Node& node, const Value* operand, const Options& options) const {
-  if (operand == nullptr || operand->type != node.results[0]->type) return false;
+bool Storages::may_overwrite(const Node& node, const Value* operand, const Value* result,
+                             const Layout& layout, const Options& options) const {
+  if (operand == nullptr || operand->type != result->type) return false;
   const Located& at = located_.at(operand);
-  if (!at.layout.is_contiguous() || at.layout.offset != 0) return false;
+  if (!at.layout.coincides(layout)) return false;
   const Key key{at.place.kind, at.place.index};
   if (at.place.kind == Place::Kind::input) {
     const bool donated =
@@ -46,7 +47,7 @@ bool Storages::may_overwrite(const Node& node, const Value* operand, const Optio
   } else if (at.place.kind != Place::Kind::arena || !options.in_place) {
     return false;
   }
-  const bool anywhere = node.op->traits.updates;  // not only the same element
+  const bool anywhere = !node.op->traits.elementwise;  // not only the same element
   for (const Value* other : node.operands) {
     if (other == nullptr || other == operand) continue;
     const Located& there = located_.at(other);

@@ -29,15 +29,17 @@ class Storages {
   /// The call is planned: what it reads, it has read.
   void pass(const ir::Node& node) { passed_.insert(&node); }
 
-  /// The operand over which the call may write its only result, or null. It has the result's type,
-  /// lies without gaps, nothing after this call reads its storage, and the call reads that storage
-  /// nowhere else than where it writes.
-  const ir::Value* operand_to_overwrite(const ir::Node& node, const Options& options) const;
+  /// The operand over which the call may write the result, or null. It has the result's type and
+  /// lies as the result is to lie, nothing after this call reads its storage, and the call reads
+  /// that storage nowhere else than where it writes.
+  const ir::Value* operand_to_overwrite(const ir::Node& node, size_t result,
+                                        const ir::Layout& layout, const Options& options) const;
 
  private:
   using Key = std::pair<Place::Kind, size_t>;
 
-  bool may_overwrite(const ir::Node& node, const ir::Value* operand, const Options& options) const;
+  bool may_overwrite(const ir::Node& node, const ir::Value* operand, const ir::Value* result,
+                     const ir::Layout& layout, const Options& options) const;
   bool is_read_later(const Key& key, const ir::Node& node) const;
 
   std::unordered_map<const ir::Value*, Located> located_;

@@ -45,7 +45,7 @@ std::unique_ptr<Kernel> make_attention(const Request& request, Functions& functi
   const TensorDesc v = of_four_dims(*request.inputs[2]);
   const auto& mask = request.inputs[3];
   const std::optional<TensorDesc> position = fused ? request.inputs[4] : std::nullopt;
-  const TensorDesc& y = request.outputs[0];
+  const TensorDesc y = of_four_dims(request.outputs[0]);
   AttentionParams params{};
   params.batch = q.sizes()[0];
   params.heads = q.sizes()[1];
@@ -64,6 +64,7 @@ std::unique_ptr<Kernel> make_attention(const Request& request, Functions& functi
   copy_strides(q, params.q_strides);
   copy_strides(k, params.k_strides);
   copy_strides(v, params.v_strides);
+  copy_strides(y, params.y_strides);
   const auto use = [](const std::optional<TensorDesc>& operand, size_t index) {
     return Use{operand ? Use::Of::input : Use::Of::none, index, 0};
   };

@@ -20,7 +20,7 @@ constexpr float kForbidden = -std::numeric_limits<float>::infinity();
 struct AttentionSpec {
   DType dtype = DType::float32;
   int64_t batch = 1, heads = 1, kv_heads = 1, queries = 0, keys = 0, depth = 0, value_depth = 0;
-  Strides query, key, value;
+  Strides query, key, value, result;
   std::optional<size_t> mask, position, sinks;  // which operands
   DType mask_dtype = DType::boolean, position_dtype = DType::int64;
   Strides mask_strides;  // broadcast to (B, H, Sq, Skv)
@@ -58,7 +58,8 @@ ReadMask find_read_mask(DType dtype) {
 
 // Softmax as the keys stream by: the score matrix is only ever there for one tile of query rows and
 // one block of keys (Milakov and Gimelshein 2018, Dao et al. 2022). A worker takes the query rows
-// of all heads that share a key head, so that keys and values are packed once for all of them.
+// of all heads that share a key head, so that keys and values are packed once for all of them. The
+// result may overwrite the queries: a unit's rows are read by nothing else, and written at its end.
 class Attention final : public Kernel {
  public:
   Attention(const device::Request& request, AttentionSpec spec);
@@ -165,7 +166,8 @@ void Attention::choose_blocks(int threads) {
 
 void Attention::lay_out_workspace() {
   const int64_t rows = query_block_ * group();
-  const int64_t panel_keys = few_ ? 0 : kKeyBlock;
+  const int64_t block = std::min(kKeyBlock, spec_.keys);
+  const int64_t panel_keys = few_ ? 0 : round_up(block, kPanelGroup);
   const auto place = [this](int64_t& offset, int64_t bytes) {
     offset = workspace_.bytes;
     workspace_.bytes += round_up(bytes, 64);
@@ -175,7 +177,7 @@ void Attention::lay_out_workspace() {
   place(workspace_.bias, spec_.mask ? kKeyBlock * 4 : 0);
   place(workspace_.keys, panels_bytes(kernel_, spec_.depth, panel_keys));
   place(workspace_.wide_keys, kernel_.b == DType::float16 ? spec_.depth * panel_keys * 4 : 0);
-  place(workspace_.values, packs_values_ ? kKeyBlock * value_columns_ * 4 : 0);
+  place(workspace_.values, packs_values_ ? block * value_columns_ * 4 : 0);
   place(workspace_.sums, rows * value_columns_ * 4);
   place(workspace_.states, rows * static_cast<int64_t>(sizeof(SoftmaxState)));
 }
@@ -384,15 +386,13 @@ void Attention::add_values(const Unit& unit, Range block, Range keys, Range rows
 }
 
 void Attention::write(const Unit& unit) const {
-  const int64_t row_bytes = spec_.value_depth * static_cast<int64_t>(size_of(spec_.dtype));
+  char* result = static_cast<char*>(unit.args.outputs[0]) + unit.batch * spec_.result[0];
   for (int64_t row = 0; row < unit.rows; ++row) {
-    const int64_t head = unit.batch * spec_.heads + unit.kv_head * group() + row % group();
+    const int64_t head = unit.kv_head * group() + row % group();
     const int64_t query = unit.first_query + row / group();
     const float sum = unit.at<SoftmaxState>(workspace_.states)[row].sum;
-    rows_.write(
-        unit.at<float>(workspace_.sums) + row * value_columns_, sum == 0 ? 0 : 1 / sum,
-        static_cast<char*>(unit.args.outputs[0]) + (head * spec_.queries + query) * row_bytes,
-        spec_.value_depth);
+    rows_.write(unit.at<float>(workspace_.sums) + row * value_columns_, sum == 0 ? 0 : 1 / sum,
+                result + head * spec_.result[1] + query * spec_.result[2], spec_.value_depth);
   }
 }
 
@@ -402,8 +402,7 @@ std::optional<AttentionSpec> spec_of(const device::Request& request) {
   const ir::Node& node = *request.node;
   AttentionSpec spec;
   spec.dtype = request.outputs[0].dtype;
-  const auto batched = [&](size_t index, Strides& strides) {
-    const device::TensorDesc& desc = *request.inputs[index];
+  const auto batched = [](const device::TensorDesc& desc, Strides& strides) {
     std::vector<int64_t> sizes = desc.sizes();
     strides = byte_strides(desc);
     if (sizes.size() == 3) {
@@ -412,8 +411,10 @@ std::optional<AttentionSpec> spec_of(const device::Request& request) {
     }
     return sizes;
   };
-  const std::vector<int64_t> query = batched(0, spec.query), key = batched(1, spec.key);
-  const std::vector<int64_t> value = batched(2, spec.value);
+  const auto query = batched(*request.inputs[0], spec.query);
+  const auto key = batched(*request.inputs[1], spec.key);
+  const auto value = batched(*request.inputs[2], spec.value);
+  batched(request.outputs[0], spec.result);
   const auto element = static_cast<int64_t>(size_of(spec.dtype));
   if (spec.query[3] != element && query[3] > 1) return std::nullopt;
   if (spec.key[3] != element && key[3] > 1) return std::nullopt;

@@ -153,9 +153,11 @@ OSTINATO_KERNEL(attention_join, kThreads, AttentionParams) {
       const float* part = part_of(operands, params, head, query, s);
       sum += part[i] * factor(part);
     }
+    const int64_t at = head / params.heads * params.y_strides[0] +
+                       head % params.heads * params.y_strides[1] + query * params.y_strides[2] +
+                       i * params.y_strides[3];
     // A query that may attend nothing gives zeros.
-    store(operands.at[6], (head * params.queries + query) * params.value_dim + i, params.y,
-          divisor > 0 ? sum / divisor : 0.0f);
+    store(operands.at[6], at, params.y, divisor > 0 ? sum / divisor : 0.0f);
   }
 }
 

@@ -10,7 +10,7 @@ inline constexpr int kMostHeadDim = 256;
 /// leaves a sum that is not yet divided, its largest score and its divisor in scratch. Operands: q,
 /// k, v, mask or none, position or none, scratch, y.
 struct AttentionParams {
-  int64_t q_strides[4], k_strides[4], v_strides[4], mask_strides[4];
+  int64_t q_strides[4], k_strides[4], v_strides[4], mask_strides[4], y_strides[4];
   int64_t heads, group;  ///< query heads, and how many of them share a head of keys
   int64_t queries, keys, batch;
   int64_t head_dim, value_dim;
