@@ -28,6 +28,8 @@ def on_event(event: str, details: dict):
     elif event == "moved":
         detail = f"argument {details['argument']} lies elsewhere; the program is made anew"
         report("ADDRESS_MOVED", name, detail=detail, strict=strict)
+    elif event == "unkept":
+        report("CACHE_MISS", name, detail=details["reason"])
     elif event == "failed":
         detail = f"for {sizes}: {details['reason']}"
         report("CAPTURE_FAILED", name, detail=detail, strict=strict)

@@ -23,6 +23,7 @@ RunnerOptions options_of(nb::dict given) {
   read("force_recapture", options.force_recapture);
   read("zero_copy", options.zero_copy);
   read("strict", options.strict);
+  read("packed_cache", options.packed_cache);
   read("in_place", options.in_place);
   read("input_in_place", options.input_in_place);
   read("cat_in_place", options.cat_in_place);

@@ -9,7 +9,7 @@ namespace ostinato::python {
 /// the call at hand then ends with its error.
 void on_event(nanobind::object function);
 
-/// `captured`, `evicted`, `moved` or `failed`. Under the GIL.
+/// `captured`, `evicted`, `moved` or `failed`, or `unkept` of packed weights. Under the GIL.
 void tell(const char* event, nanobind::dict details);
 
 }  // namespace ostinato::python

@@ -11,6 +11,7 @@
 #include "ostinato/device/device.h"
 #include "ostinato/error.h"
 #include "ostinato/passes/pipeline.h"
+#include "packed.h"
 #include "pools.h"
 #include "runner.h"
 #include "streams.h"
@@ -71,6 +72,8 @@ NB_MODULE(_engine, module) {
              "Names the function to call with what becomes of captures: an event and its details.");
   module.def("share_openmp_threads", &python::share_openmp_threads,
              "Lets replays run on PyTorch's threads, if its OpenMP is GNU's; returns whether.");
+  module.def("finish_packed", &python::finish_packed,
+             "Waits until packed weights are on disk for later processes.");
   module.def("push_thread_limit", &python::push_thread_limit, nb::arg("threads"),
              "Caps the threads of this thread's replays, until it is taken back.");
   module.def("pop_thread_limit", &python::pop_thread_limit, "Takes the last such cap back.");

@@ -9,6 +9,7 @@
 #include "ostinato/base/error.h"
 #include "ostinato/base/threads.h"
 #include "ostinato/ir/text.h"
+#include "packed.h"
 #include "pools.h"
 #include "slot.h"
 #include "streams.h"
@@ -257,6 +258,9 @@ void Runner::make_program() {
     }
   }
   std::shared_ptr<const Program> program;
+  // Parameters that change, as in training, would fill the disk.
+  const bool keeps = options_.packed_cache && statistics_.programs == 0;
+  const auto cache = keeps ? packed_cache() : nullptr;
   {
     const nb::gil_scoped_release release;
     runtime::ProgramOptions options{options_.mode, options_.threads, options_.passes_off};
@@ -265,6 +269,7 @@ void Runner::make_program() {
     options.donations = donations();
     options.thread_limits = thread_limits_;
     options.specialise = options_.specialise;
+    options.packed_cache = cache;
     program = std::make_shared<const Program>(std::move(graph), device::get(options_.device),
                                               std::move(options));
   }

@@ -22,7 +22,8 @@ struct RunnerOptions {
   bool frozen_parameters = false;
   bool force_recapture = false;
   bool zero_copy = false;
-  bool strict = false;  ///< records are errors
+  bool strict = false;       ///< records are errors
+  bool packed_cache = true;  ///< packed weights are kept for later processes
   bool in_place = true, input_in_place = true, cat_in_place = true;
   bool specialise = false;
   std::string graph_pool;  ///< captures of all runners of this pool share an arena; empty: none

@@ -28,7 +28,8 @@ std::filesystem::path temporary_beside(const std::filesystem::path& path) {
 
 }  // namespace
 
-AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)) {
+AtomicFile::AtomicFile(std::filesystem::path path, Flush flush)
+    : path_(std::move(path)), flush_(flush) {
   std::error_code error;
   if (std::filesystem::is_symlink(path_, error)) {
     // A link to nothing stays as it is, and `open` below says what is wrong with it.
@@ -62,7 +63,7 @@ void AtomicFile::write(const void* data, size_t size) {
     next += written;
     size -= static_cast<size_t>(written);
     written_ += written;
-    keep_disk_busy();
+    if (flush_ == Flush::before_commit) keep_disk_busy();
   }
 }
 
@@ -80,7 +81,8 @@ void AtomicFile::keep_disk_busy() {
 }
 
 void AtomicFile::commit() {
-  const bool synced = temporary_.empty() || ::fsync(file_) == 0;
+  const bool flushes = flush_ == Flush::before_commit && !temporary_.empty();
+  const bool synced = !flushes || ::fsync(file_) == 0;
   const int sync_error = errno;
   const bool closed = ::close(std::exchange(file_, -1)) == 0;
   if (!synced || !closed || (!temporary_.empty() && ::rename(temporary_.c_str(), path_.c_str()))) {

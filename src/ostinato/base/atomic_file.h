@@ -10,6 +10,10 @@
 
 namespace ostinato {
 
+/// Whether a file is on the disk when it appears. One that carries its own check need not be: after
+/// a crash of the machine it may be damaged.
+enum class Flush { before_commit, later };
+
 /// A file that appears whole or not at all: it is written under a temporary name in the same
 /// folder, flushed to the disk, and renamed by `commit`. Without a commit, after an error and on
 /// Ctrl-C (see `install_interrupt_handler`) the temporary is removed and an older file of the same
@@ -17,7 +21,7 @@ namespace ostinato {
 /// Every failure throws `io` naming the path.
 class AtomicFile {
  public:
-  explicit AtomicFile(std::filesystem::path path);
+  explicit AtomicFile(std::filesystem::path path, Flush flush = Flush::before_commit);
   ~AtomicFile();
   AtomicFile(const AtomicFile&) = delete;
   AtomicFile& operator=(const AtomicFile&) = delete;
@@ -34,6 +38,7 @@ class AtomicFile {
   void discard() noexcept;
 
   std::filesystem::path path_;
+  Flush flush_;
   std::filesystem::path temporary_;  ///< empty for a device or a pipe
   std::unique_ptr<InterruptCleanup> cleanup_;
   int file_ = -1;

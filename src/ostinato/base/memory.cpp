@@ -1,8 +1,11 @@
 #include "ostinato/base/memory.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <limits>
@@ -65,6 +68,20 @@ void require_memory(size_t bytes, std::string_view what, std::string_view remedy
   if (bytes <= available) return;
   fail(ErrorCode::out_of_memory, "memory", remedy, "expected {} to fit into memory, got {} of {}",
        what, human_bytes(bytes), human_bytes(available));
+}
+
+std::shared_ptr<void> allocate_packed(size_t bytes) {
+  constexpr size_t kLine = 64;
+  const size_t whole = bytes / kHugePage * kHugePage;  // the rest in small pages, not to waste any
+  const size_t alignment = whole > 0 ? kHugePage : kLine;
+  void* memory = std::aligned_alloc(
+      alignment, std::max<size_t>(1, (bytes + alignment - 1) / alignment) * alignment);
+  if (memory == nullptr) {
+    fail(ErrorCode::out_of_memory, "memory", "Use a smaller dtype or free some memory.",
+         "cannot get {} bytes for packed weights", bytes);
+  }
+  if (whole > 0) madvise(memory, whole, MADV_HUGEPAGE);  // a wish: refusal only costs speed
+  return {memory, std::free};
 }
 
 std::string human_bytes(size_t bytes) {

@@ -25,6 +25,8 @@ struct CommonFlags {
   std::vector<std::string> images;  ///< picture files
   std::vector<std::string> prompts;
   std::vector<std::string> settings;  ///< NAME=VALUE
+  std::string cache_dir;              ///< empty: the default
+  bool no_cache = false;
   bool json = false;
 };
 
@@ -51,6 +53,9 @@ EngineOptions parse_settings(const std::vector<std::string>& settings);
 /// MODEL, opened as the flags say. Throws `invalid_argument` for a dtype or for random weights that
 /// a graph text file cannot be given.
 runtime::Source open_source(const CommonFlags& flags, const Progress& progress);
+
+/// Where packed weights are kept as the flags say, null for nowhere. Warnings go to stderr.
+std::shared_ptr<device::PackedCache> open_packed_cache(const CommonFlags& flags);
 
 /// What the flags say about how a model is to be opened.
 importer::ModelOptions model_options(const CommonFlags& flags, const Progress& progress = {});

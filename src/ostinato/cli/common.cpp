@@ -1,10 +1,12 @@
 #include <algorithm>
 #include <charconv>
+#include <filesystem>
 #include <limits>
 
 #include "ostinato/base/error.h"
 #include "ostinato/base/threads.h"
 #include "ostinato/cli/cli.h"
+#include "ostinato/cli/output.h"
 #include "ostinato/passes/pipeline.h"
 #include "ostinato/text/utf8.h"
 
@@ -71,6 +73,13 @@ void add_execution_flags(CLI::App& verb, CommonFlags& flags,
     verb.add_option("--threads", flags.threads,
                     "Threads of a CPU lane; all processors if not given")
         ->check(CLI::Range(1, 1024));
+  }
+  if (wanted("--cache-dir")) {
+    verb.add_option("--cache-dir", flags.cache_dir,
+                    "Keep packed weights there for later starts; OSTINATO_CACHE_DIR if not given, "
+                    "else ~/.cache/ostinato")
+        ->check(is_path());
+    verb.add_flag("--no-cache", flags.no_cache, "Neither use nor keep packed weights");
   }
   if (wanted("--set")) {
     verb.add_option("--set", flags.settings, "An engine option, as NAME=VALUE (repeatable)")
@@ -168,6 +177,15 @@ importer::ModelOptions model_options(const CommonFlags& flags, const Progress& p
           flags.weights == "random" ? importer::WeightSource::random
                                     : importer::WeightSource::pretrained,
           flags.seed, progress};
+}
+
+std::shared_ptr<device::PackedCache> open_packed_cache(const CommonFlags& flags) {
+  using device::PackedCache;
+  if (flags.no_cache) return nullptr;
+  const std::filesystem::path given = flags.cache_dir;
+  const auto root = given.empty() ? PackedCache::default_root() : given;
+  return PackedCache::open(
+      root, [](const std::string& text) { print_error("ostinato: warning: {}\n", text); });
 }
 
 runtime::Source open_source(const CommonFlags& flags, const Progress& progress) {

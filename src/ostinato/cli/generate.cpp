@@ -48,9 +48,9 @@ class Session {
       : flags_(flags),
         engine_(parse_settings(flags.settings)),
         device_(device::get(flags.device)),
+        packed_cache_(open_packed_cache(flags)),
         source_(open_source(flags, bar_.callback())),
-        generator_(model(), device_,
-                   {flags.mode, flags.threads, engine_.passes_off, bar_.callback()},
+        generator_(model(), device_, program_options(),
                    {.capture_limit = static_cast<size_t>(engine_.capture_limit)}) {}
 
   /// How many tokens are to follow the prompt: as many as were asked for, else 128 or what the
@@ -77,7 +77,19 @@ class Session {
 
   runtime::Counters counters() const { return generator_.counters(); }
 
+  /// Waits until packed weights are on disk for later starts.
+  void finish() {
+    if (packed_cache_ != nullptr) packed_cache_->finish(bar_.callback());
+  }
+
  private:
+  runtime::ProgramOptions program_options() {
+    runtime::ProgramOptions options{flags_.mode, flags_.threads, engine_.passes_off,
+                                    bar_.callback()};
+    options.packed_cache = packed_cache_;
+    return options;
+  }
+
   const importer::Model& model() const {
     if (source_.model()) return *source_.model();
     fail(ErrorCode::unsupported, "cli/generate", "Give the folder of a causal language model.",
@@ -88,6 +100,7 @@ class Session {
   EngineOptions engine_;
   device::Device& device_;
   ProgressBar bar_;
+  std::shared_ptr<device::PackedCache> packed_cache_;
   runtime::Source source_;
   runtime::Generator generator_;
 };
@@ -172,7 +185,7 @@ void run(const Flags& flags) {
   if (!ids.empty()) {
     for (const std::vector<int64_t>& prompt : ids) session.check(prompt);
     for (const std::vector<int64_t>& prompt : ids) continue_ids(flags, session, prompt);
-    return;
+    return session.finish();
   }
   const auto tokenizer = text::Tokenizer::from_folder(flags.model);
   for (const std::string& prompt : flags.prompts) {
@@ -187,6 +200,7 @@ void run(const Flags& flags) {
   for (size_t i = 0; i < ids.size(); ++i) {
     continue_text(flags, session, tokenizer, flags.prompts[i], ids[i]);
   }
+  session.finish();
 }
 
 }  // namespace
@@ -196,7 +210,7 @@ void add_generate(CLI::App& app) {
   CLI::App* verb = app.add_subcommand("generate", "Greedy text generation, streamed");
   add_common_flags(*verb, *flags,
                    {"--device", "--dtype", "--mode", "--threads", "--set", "--weights", "--seed",
-                    "--prompt", "--json"});
+                    "--cache-dir", "--prompt", "--json"});
   verb->add_option("--prompt-ids", flags->prompt_ids, "Token ids, such as 1,2,3 (repeatable)")
       ->allow_extra_args(false);
   verb->add_option("--max-new-tokens", flags->max_new_tokens,

@@ -127,9 +127,9 @@ void run(const Flags& flags) {
   const auto inputs = runtime::resolve_inputs(
       source, graph, {flags.inputs, flags.images, flags.prompts, flags.batch_size, flags.seed});
   check_batch(flags, source, graph, inputs);
-  const auto program = std::make_shared<const runtime::Program>(
-      std::move(graph), device,
-      runtime::ProgramOptions{flags.mode, flags.threads, engine.passes_off, bar.callback()});
+  runtime::ProgramOptions options{flags.mode, flags.threads, engine.passes_off, bar.callback()};
+  options.packed_cache = open_packed_cache(flags);
+  const auto program = std::make_shared<const runtime::Program>(std::move(graph), device, options);
   runtime::Context context(program, {static_cast<size_t>(engine.capture_limit)});
   std::vector<Tensor> tensors;
   for (const auto& input : inputs) tensors.push_back(input.tensor);
@@ -166,6 +166,8 @@ void run(const Flags& flags) {
   } else {
     print_text(report);
   }
+  flush_output();
+  if (options.packed_cache != nullptr) options.packed_cache->finish(bar.callback());
 }
 
 }  // namespace
@@ -175,7 +177,7 @@ void add_run(CLI::App& app) {
   CLI::App* verb = app.add_subcommand("run", "One inference in one lane");
   add_common_flags(*verb, *flags,
                    {"--device", "--dtype", "--mode", "--threads", "--set", "--weights", "--seed",
-                    "--inputs", "--image", "--prompt", "--json"});
+                    "--cache-dir", "--inputs", "--image", "--prompt", "--json"});
   verb->add_option("--batch-size", flags->batch_size, "Pictures or texts repeat to fill it")
       ->check(CLI::Range(1, 1 << 20));
   verb->add_option("--output", flags->output, "Write the outputs to this safetensors file")

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "ostinato/device/packed_cache.h"
 #include "ostinato/ir/graph.h"
 
 /// The contract between the engine and a device. No device call inside a capture synchronises,
@@ -30,21 +31,33 @@ struct TensorDesc {
 };
 
 /// Constants in the layout that a kernel wants them in, each made once and shared by all captures
-/// of a program. Thread-safe; only `prepare` comes here, never a replay.
+/// of a program, and by later processes where there is a cache. Thread-safe; only `prepare` comes
+/// here, never a replay.
 class PackedWeights {
  public:
   using Make = std::function<std::shared_ptr<const void>()>;
 
-  /// What `make` returned for this constant and format when it was first asked for.
-  /// @param bytes the size of what `make` returns, for the memory report
-  std::shared_ptr<const void> get(const void* constant, const std::string& format, size_t bytes,
-                                  const Make& make);
+  explicit PackedWeights(std::shared_ptr<PackedCache> cache = nullptr) : cache_(std::move(cache)) {}
+
+  /// What `make` returned for this constant and format when it was first asked for. It must depend
+  /// on the constant's elements and the format only, neither on the ISA nor on the threads.
+  /// @param constant the bytes from its first element to its last
+  /// @param bytes the size of what `make` returns
+  /// @param threads that may read the constant
+  std::shared_ptr<const void> get(std::span<const uint8_t> constant, const std::string& format,
+                                  size_t bytes, int threads, const Make& make);
+
+  /// Hands what was made since the last time to the cache, which writes it while nothing else is to
+  /// be done.
+  void keep();
 
   size_t bytes() const;
   double milliseconds() const;  ///< spent in `make` so far
 
  private:
+  std::shared_ptr<PackedCache> cache_;
   mutable std::mutex mutex_;
+  std::vector<PackedCache::Item> made_;  // since the last `keep`
   std::map<std::pair<const void*, std::string>, std::shared_ptr<const void>> packed_;
   size_t bytes_ = 0;
   double milliseconds_ = 0;

@@ -34,7 +34,8 @@ Program::Program(ir::Graph graph, device::Device& device, ProgramOptions options
     : graph_(std::move(graph)),
       device_(device),
       options_(std::move(options)),
-      symbols_(graph_.symbols()) {
+      symbols_(graph_.symbols()),
+      packed_(options_.packed_cache) {
   passes::check_names(options_.passes_off);  // in every mode: a misspelt one is never right
   const auto start = std::chrono::steady_clock::now();
   if (options_.mode == Mode::reference) passes::expand_fused(graph_);
@@ -86,6 +87,7 @@ plan::Plan Program::plan(const ir::Bindings& bindings, int threads) const {
     options.thread_limits = options_.thread_limits;
   }
   plan::Plan result = plan::make_plan(specialised(bindings), device_, packed_, options);
+  packed_.keep();
 #ifndef NDEBUG
   plan::check_plan(result);
 #endif

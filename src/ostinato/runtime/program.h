@@ -31,6 +31,8 @@ struct ProgramOptions {
   bool specialise = false;
   using Rewrite = std::function<void(ir::Graph&)>;
   Rewrite before_passes = {}, after_passes = {};  ///< the caller's own, of the graph mode
+  /// Where packed weights come from and go to; null: neither.
+  std::shared_ptr<device::PackedCache> packed_cache = nullptr;
 };
 
 /// A graph made ready for one device and mode; immutable, and so shared by threads, each with a

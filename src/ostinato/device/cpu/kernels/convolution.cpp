@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "ostinato/base/dtype.h"
+#include "ostinato/base/memory.h"
 #include "ostinato/device/cpu/kernels/convert.h"
 #include "ostinato/device/cpu/kernels/kernels.h"
 #include "ostinato/device/cpu/kernels/loops.h"
@@ -100,6 +101,15 @@ class Convolution final : public Kernel {
   int64_t panel_bytes_ = 0, worker_bytes_ = 0;
 };
 
+std::span<const uint8_t> elements_of(const char* data, const device::TensorDesc& desc) {
+  int64_t last = 0;
+  for (size_t d = 0; d < desc.sizes().size(); ++d) {
+    last += (desc.sizes()[d] - 1) * desc.strides()[d];
+  }
+  return {reinterpret_cast<const uint8_t*>(data),
+          static_cast<size_t>(last + 1) * size_of(desc.dtype)};
+}
+
 // Half precision is widened as patches are packed.
 DType computed_in(DType dtype) { return dtype == DType::float16 ? DType::float32 : dtype; }
 
@@ -131,10 +141,11 @@ void Convolution::choose_weight(const device::Request& request) {
   const int64_t group_bytes = spec_.outputs * left_stride();
   const size_t bytes = static_cast<size_t>(spec_.groups * group_bytes);
   const device::TensorDesc& desc = *request.inputs[1];
+  constexpr int kLayout = 1;  // of what `arrange` makes, on disk too: rises with every change of it
   const std::string format =
-      fmt::format("convolution {} {} by {} groups {}", name_of(spec_.dtype),
+      fmt::format("convolution {} {} {} by {} groups {}", kLayout, name_of(spec_.dtype),
                   fmt::join(desc.sizes(), "x"), fmt::join(desc.strides(), ","), spec_.groups);
-  arranged_ = request.packed->get(constant, format, bytes, [&] {
+  arranged_ = request.packed->get(elements_of(constant, desc), format, bytes, request.threads, [&] {
     std::shared_ptr<void> all = allocate_packed(bytes);
     for (int64_t g = 0; g < spec_.groups; ++g) {
       arrange(constant + spec_.weight_groups[g], {0, spec_.outputs},

@@ -1,13 +1,11 @@
 #include "ostinato/device/cpu/kernels/panels.h"
 
 #include <fmt/format.h>
-#include <sys/mman.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
 
-#include "ostinato/base/error.h"
+#include "ostinato/base/memory.h"
 #include "ostinato/base/threads.h"
 
 namespace ostinato::cpu {
@@ -125,27 +123,18 @@ void pack_panel(const TileKernel& kernel, const Matrix& matrix, int64_t inner, i
   }
 }
 
-std::shared_ptr<void> allocate_packed(size_t bytes) {
-  constexpr size_t kLine = 64, kHugePage = size_t{2} << 20;
-  const size_t whole = bytes / kHugePage * kHugePage;  // the rest in small pages, not to waste any
-  const size_t alignment = whole > 0 ? kHugePage : kLine;
-  void* memory = std::aligned_alloc(
-      alignment, std::max<size_t>(1, (bytes + alignment - 1) / alignment) * alignment);
-  if (memory == nullptr) {
-    fail(ErrorCode::out_of_memory, "device/cpu", "Use a smaller dtype or free some memory.",
-         "cannot get {} bytes for packed weights", bytes);
-  }
-  if (whole > 0) madvise(memory, whole, MADV_HUGEPAGE);  // a wish: refusal only costs speed
-  return {memory, std::free};
-}
-
 std::shared_ptr<const void> pack_constant(device::PackedWeights& packed, const TileKernel& kernel,
                                           const Matrix& matrix, int64_t inner, int64_t columns,
                                           int threads) {
   const size_t bytes = static_cast<size_t>(panels_bytes(kernel, inner, columns));
-  const std::string format = fmt::format("panels {} {}x{} {},{}", name_of(kernel.b), inner, columns,
-                                         matrix.row_stride, matrix.column_stride);
-  return packed.get(matrix.data, format, bytes, [&] {
+  const std::string format =
+      fmt::format("panels {} {} {}x{} {},{}", kPanelLayout, name_of(kernel.b), inner, columns,
+                  matrix.row_stride, matrix.column_stride);
+  const char* last = at(matrix, inner - 1, columns - 1);
+  const std::span<const uint8_t> elements(
+      static_cast<const uint8_t*>(matrix.data),
+      static_cast<size_t>(last - static_cast<const char*>(matrix.data)) + size_of(kernel.b));
+  return packed.get(elements, format, bytes, threads, [&] {
     constexpr size_t kWorthThreads = 1 << 20;
     std::shared_ptr<void> panels = allocate_packed(bytes);
     ThreadTeam team(bytes < kWorthThreads ? 1 : threads);

@@ -10,6 +10,9 @@
 /// format depends on the dtype only, not on the ISA.
 namespace ostinato::cpu {
 
+/// Of the format, in which panels are kept on disk too: rises with every change of it.
+inline constexpr int kPanelLayout = 1;
+
 /// Elements anywhere in memory.
 struct Matrix {
   const void* data;
@@ -42,8 +45,5 @@ void pack_panel(const TileKernel& kernel, const Matrix& matrix, int64_t inner, i
 std::shared_ptr<const void> pack_constant(device::PackedWeights& packed, const TileKernel& kernel,
                                           const Matrix& matrix, int64_t inner, int64_t columns,
                                           int threads);
-
-/// Memory for a packed constant, in huge pages where it fills them: a third faster to stream.
-std::shared_ptr<void> allocate_packed(size_t bytes);
 
 }  // namespace ostinato::cpu
