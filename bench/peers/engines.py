@@ -210,7 +210,7 @@ class Ostinato(Engine):
     def _generate(self, prompt, tokens, times=1) -> list[dict]:
         flags = ["--no-kv-cache"] if self.case.name == "growing" else []
         flags += ["--prompt-ids", ",".join(map(str, prompt))] * times
-        flags += ["--max-new-tokens", tokens, "--ignore-eos", "--json"]
+        flags += ["--max-new-tokens", tokens, "--ignore-eos", "--json", "--no-cache"]
         return [json.loads(line) for line in self._run("generate", self.model, *flags).splitlines()]
 
     def _inputs(self, folder) -> Path:
@@ -237,7 +237,8 @@ class Ostinato(Engine):
 
         with tempfile.TemporaryDirectory() as folder:
             output = Path(folder) / "output.safetensors"
-            self._run("run", self.model, "--inputs", self._inputs(folder), "--output", output)
+            flags = ["--inputs", self._inputs(folder), "--output", output, "--no-cache"]
+            self._run("run", self.model, *flags)
             self.started = time.perf_counter()
             (tensor,) = load_file(output).values()
         return tensor.float().numpy()[None]
