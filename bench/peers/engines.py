@@ -111,7 +111,7 @@ class Torch(Engine):
         """As the base class says."""
         ids = self.torch.from_numpy(tokens)[None]
         if self.case.name == "growing":
-            output = self.call(ids, use_cache=False)
+            output = self.call(ids, use_cache=False, logits_to_keep=1)
         else:
             prompt = self.case.name == "decode" and len(tokens) > 1
             call = self.eager if prompt else self.call

@@ -49,8 +49,7 @@ class Case:
             return 35.1e9 * int(self.name.removeprefix("batch"))
         if self.workload == "chain":
             return OPERATORS / 4 * 2 * 4 * 32 * 32
-        head = 2 * 1024 * 151936 * (self.tokens() if self.name == "growing" else 1)
-        return 2 * 440.5e6 * self.tokens() + head
+        return 2 * 440.5e6 * self.tokens() + 2 * 1024 * 151936
 
     def bytes(self) -> float:
         """Weights that a step reads from memory; the chain's stay in a cache."""

@@ -173,10 +173,11 @@ void Model::require_greedy() const {
        fmt::join(generation_.unsupported, ", "));
 }
 
-ir::Graph Model::decoder(int64_t capacity) const {
-  if (generates() && (capacity < 1 || capacity > context_length())) {
+ir::Graph Model::decoder(std::optional<int64_t> capacity) const {
+  if (generates() && capacity && (*capacity < 1 || *capacity > context_length())) {
     fail(ErrorCode::invalid_argument, kStage, "Use a shorter prompt or fewer new tokens.",
-         "expected a capacity from 1 to the context length {}, got {}", context_length(), capacity);
+         "expected a capacity from 1 to the context length {}, got {}", context_length(),
+         *capacity);
   }
   require_greedy();
   ir::Graph graph;

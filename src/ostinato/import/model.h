@@ -80,7 +80,8 @@ class Model {
   bool generates() const { return model_->generates(); }
 
   /// Some tokens of one text, their keys and values kept in state buffers, and the token after
-  /// them. Serves a prompt (s tokens) and each step (one token) alike:
+  /// them. Serves a prompt (s tokens) and each step (one token) alike. Without a capacity nothing
+  /// is kept, and the s tokens are the whole text: there are neither `position` nor states.
   ///
   /// - input `input_ids` int64 (1, s)
   /// - input `position` int64 (): how many tokens are in the cache already, so that token i stands
@@ -94,7 +95,7 @@ class Model {
   ///
   /// Throws `invalid_argument` when the model does not generate, the capacity exceeds
   /// `context_length`, or generation_config.json asks for what greedy decoding here does not do.
-  ir::Graph decoder(int64_t capacity) const;
+  ir::Graph decoder(std::optional<int64_t> capacity) const;
 
   /// Throws `unsupported` when generation_config.json asks for what greedy decoding here does not
   /// do.

@@ -65,27 +65,32 @@ class Progress {
 };
 
 /// One call of a decoder graph on buffers that are made once.
-class CachedStep {
+class Step {
  public:
-  explicit CachedStep(Context& context) : context_(context) {
+  /// @param cached whether the graph keeps a KV cache, and so takes a position
+  Step(Context& context, bool cached) : context_(context), cached_(cached) {
     const ir::Graph& graph = context.program().graph();
     for (const ir::Output& output : graph.outputs()) {
       const ir::ValueType& type = output.value->type;
       if (output.name == "logits") logits_ = Tensor::empty(type.dtype, {type.shape.back().value()});
       if (output.name == "next_token") next_ = Tensor::empty(type.dtype, {1});
     }
-    if (!logits_.defined() || !next_.defined() || graph.inputs().size() != 3) {
+    if (!logits_.defined() || !next_.defined() || graph.inputs().size() != (cached ? 3 : 2)) {
       fail(ErrorCode::invalid_argument, kStage, "Give a decoder graph.",
-           "expected inputs input_ids, position and last, and outputs logits and next_token");
+           "expected inputs input_ids{} and last, and outputs logits and next_token",
+           cached ? ", position" : "");
     }
   }
 
-  /// Feeds the tokens, padded to `length`, at this position of the cache; the next token.
+  /// Feeds the tokens, padded to `length`, at this position of the cache; gives the next token.
   int64_t operator()(std::span<const int64_t> tokens, int64_t length, int64_t position) {
     ids_.assign(tokens.begin(), tokens.end());
     ids_.resize(static_cast<size_t>(length), 0);
     int64_t last = static_cast<int64_t>(tokens.size()) - 1;
-    void* inputs[] = {ids_.data(), &position, &last};
+    void* with_cache[] = {ids_.data(), &position, &last};
+    void* without[] = {ids_.data(), &last};
+    const std::span<void* const> inputs =
+        cached_ ? std::span<void* const>(with_cache) : std::span<void* const>(without);
     void* outputs[] = {logits_.data(), next_.data()};
     if (length != prepared_length_) {
       prepared_ = &context_.prepare(one_sequence(context_.program(), length));
@@ -99,23 +104,12 @@ class CachedStep {
 
  private:
   Context& context_;
+  bool cached_;
   Tensor logits_, next_;
   std::vector<int64_t> ids_;
   Executable* prepared_ = nullptr;
   int64_t prepared_length_ = 0;
 };
-
-int64_t argmax(const Tensor& logits) {
-  return dispatch(logits.dtype(), [&](auto tag) -> int64_t {
-    using T = typename decltype(tag)::type;
-    if constexpr (is_floating_v<T>) {
-      const T* values = logits.as<T>();
-      const auto less = [](T a, T b) { return to_float(a) < to_float(b); };
-      return std::max_element(values, values + logits.numel(), less) - values;
-    }
-    return 0;
-  });
-}
 
 void add(Counters& sum, const Counters& counters) {
   sum.captures += counters.captures;
@@ -141,7 +135,7 @@ Generation generate_cached(Context& context, std::span<const int64_t> prompt, in
          position, limits.max_new_tokens);
   }
   Progress progress(limits, on_token);
-  CachedStep step(context);
+  Step step(context, true);
   int64_t token = step(prompt, std::min(prefill_bucket(position), capacity), 0);
   while (progress.take(token, step.logits())) {
     token = step({&token, 1}, 1, position);
@@ -156,16 +150,10 @@ Generation generate_growing(Context& context, std::span<const int64_t> prompt,
   if (limits.max_new_tokens < 1) return {};
   Progress progress(limits, on_token);
   std::vector<int64_t> ids(prompt.begin(), prompt.end());
+  Step step(context, false);
   for (;;) {
-    const auto length = static_cast<int64_t>(ids.size());
-    const Tensor input = Tensor::borrow(ids.data(), DType::int64, {1, length}, nullptr);
-    const Tensor all = context.run({&input, 1}).at(0);  // (1, s, V)
-    const int64_t vocabulary = all.shape().back();
-    auto* row = static_cast<char*>(const_cast<void*>(all.data())) +
-                static_cast<size_t>((length - 1) * vocabulary) * size_of(all.dtype());
-    const Tensor logits = Tensor::borrow(row, all.dtype(), {vocabulary}, nullptr);
-    const int64_t token = argmax(logits);
-    if (!progress.take(token, logits)) return std::move(progress.result);
+    const int64_t token = step(ids, static_cast<int64_t>(ids.size()), 0);
+    if (!progress.take(token, step.logits())) return std::move(progress.result);
     ids.push_back(token);
   }
 }
@@ -233,7 +221,7 @@ Generation Generator::operator()(std::span<const int64_t> prompt, const Generate
     limits.stop_tokens.insert(limits.stop_tokens.end(), end.begin(), end.end());
   }
   if (!options.kv_cache) {
-    if (growing_ == nullptr) growing_ = open(model_.forward());
+    if (growing_ == nullptr) growing_ = open(model_.decoder(std::nullopt));
     return generate_growing(*growing_, prompt, limits, on_token);
   }
   const int64_t needed = static_cast<int64_t>(prompt.size()) + options.max_new_tokens - 1;

@@ -30,7 +30,8 @@ Generation generate_cached(Context& context, std::span<const int64_t> prompt, in
                            const GenerateLimits& limits, const OnToken& on_token);
 
 /// Greedy decoding without a cache: the whole sequence again for every token, a capture for every
-/// length. The program's graph takes `input_ids` (1, s) and gives `logits` (1, s, V).
+/// length. The program's graph takes `input_ids` (1, s) and `last` (1), and gives `logits` (1, 1,
+/// V) and `next_token` (1, 1).
 Generation generate_growing(Context& context, std::span<const int64_t> prompt,
                             const GenerateLimits& limits, const OnToken& on_token);
 

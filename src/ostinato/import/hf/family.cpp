@@ -2,7 +2,7 @@
 
 namespace ostinato::importer {
 
-void Architecture::decoder(Net&, int64_t) const {
+void Architecture::decoder(Net&, std::optional<int64_t>) const {
   fail(ErrorCode::invalid_argument, "import/model", "Use a causal language model.",
        "expected a model that continues texts, got one that does not");
 }

@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -32,7 +33,7 @@ class Architecture {
   /// Whether it continues texts, and so has a decoder.
   virtual bool generates() const { return false; }
   /// See `Model::decoder`.
-  virtual void decoder(Net& net, int64_t capacity) const;
+  virtual void decoder(Net& net, std::optional<int64_t> capacity) const;
 };
 
 /// What a family's reader gets.

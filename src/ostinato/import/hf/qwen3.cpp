@@ -107,7 +107,7 @@ class Qwen3 final : public Architecture {
   std::vector<InputSpec> inputs() const override;
   std::vector<std::pair<std::string, std::string>> tied() const override;
   bool generates() const override { return config_.language_model; }
-  void decoder(Net& net, int64_t capacity) const override;
+  void decoder(Net& net, std::optional<int64_t> capacity) const override;
 
  private:
   /// All layers, without the last norm.
@@ -250,17 +250,17 @@ void Qwen3::forward(Net& net) const {
   }
 }
 
-void Qwen3::decoder(Net& net, int64_t capacity) const {
+void Qwen3::decoder(Net& net, std::optional<int64_t> capacity) const {
   if (!config_.language_model) return Architecture::decoder(net, capacity);
   ir::Graph& graph = net.graph();
   const InputSpec input = inputs().front();
   Value* input_ids = graph.add_input(input.name, {input.dtype, {1, Dim::symbol("s")}});
-  Value* position = graph.add_input("position", {DType::int64, {}});
+  std::optional<Cache> cache;
+  if (capacity) cache = {*capacity, graph.add_input("position", {DType::int64, {}})};
   Value* last = graph.add_input("last", {DType::int64, {1}});
   const Module root(net);
   const Module model = base(root);
-  const Cache cache{capacity, position};
-  Value* x = body(model, input_ids, &cache);
+  Value* x = body(model, input_ids, cache ? &*cache : nullptr);
   // Only one token's logits are wanted, and the vocabulary is most of the work of a short text.
   x = model("aten.index_select", {x, last}, {{"dim", 1}});
   Value* logits = head(root, norm(model["norm"], x, config_.hidden_size));
