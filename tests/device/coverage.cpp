@@ -6,7 +6,8 @@
 namespace ostinato::cpu {
 namespace {
 
-// Every operator has a fast kernel, and all but the fused ones, which expand, a reference kernel.
+// Every operator has a fast kernel but those that passes make for other devices only; and all but
+// the fused ones, which expand, have a reference kernel.
 TEST(Coverage, EveryOperatorHasItsKernels) {
   std::vector<std::string_view> without_fast, without_reference;
   for (const ir::OpRow* row : ops::table().rows()) {
@@ -17,7 +18,7 @@ TEST(Coverage, EveryOperatorHasItsKernels) {
       without_reference.push_back(row->name);
     }
   }
-  EXPECT_THAT(without_fast, testing::IsEmpty());
+  EXPECT_THAT(without_fast, testing::ElementsAre("norm_gated_linear", "norm_linears"));
   EXPECT_THAT(without_reference, testing::IsEmpty());
 }
 

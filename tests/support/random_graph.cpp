@@ -355,10 +355,11 @@ bool Generator::made_operands(const OpRow& row, std::vector<Value*>& operands) {
       operands.push_back(random_.chance(20) ? position() : nullptr);
       operands.push_back(random_.chance(20) ? of_type({DType::float32, {Dim(2)}}) : nullptr);
     }
-  } else if (name == "linears" || name == "gated_linear") {
+  } else if (name == "linears" || name == "gated_linear" || name == "norm_linears" ||
+             name == "norm_gated_linear") {
     Value* input = of_rank(static_cast<size_t>(random_(2, 3)));
     if (input == nullptr) return false;
-    const bool gated = name == "gated_linear";
+    const bool gated = name.ends_with("gated_linear"), normed = name.starts_with("norm_");
     const Dim columns = random_(1, 4), others = gated ? columns : Dim(random_(1, 4));
     Value *first = of_type({input->dtype(), {columns, input->shape().back()}}),
           *second = of_type({input->dtype(), {others, input->shape().back()}});
@@ -366,7 +367,12 @@ bool Generator::made_operands(const OpRow& row, std::vector<Value*>& operands) {
           *other = optional({input->dtype(), {others}});
     operands = gated ? std::vector{input, first, second, bias, other}
                      : std::vector{input, first, bias, second, other};
-    made_ = {{"activation", std::string("silu")}};
+    made_.clear();
+    if (gated) made_["activation"] = std::string("silu");
+    if (normed) {
+      operands.insert(operands.begin() + 1, optional({input->dtype(), {input->shape().back()}}));
+      made_["eps"] = 1e-6;
+    }
   } else if (name == "rotary_pair" || name == "rotary_cache") {
     const Dim rows = random_size(), size = 2 * random_(1, 2), values = random_(1, 4);
     const auto heads = [&](int64_t count, const Dim& last) {

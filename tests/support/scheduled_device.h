@@ -31,6 +31,7 @@ class ScheduledDevice final : public device::Device {
   std::unique_ptr<device::Stream> make_stream(int threads) override {
     return below_.make_stream(threads);
   }
+  bool has(const ir::OpRow& op) const override { return below_.has(op); }
   std::unique_ptr<device::Kernel> prepare(const device::Request& request) override;
   void launch(const device::Step& step, const device::Bindings& bindings,
               device::Stream& stream) override;

@@ -157,6 +157,8 @@ class SeparateDevice final : public device::Device {
   device::Properties properties() const override { return {"separate memory", "none", 0, 0, 0}; }
   bool shares_host_memory() const override { return false; }
 
+  bool has(const ir::OpRow& op) const override { return cpu_.has(op); }
+
   std::shared_ptr<void> allocate(size_t bytes) override { return memory().allocate(bytes); }
   std::shared_ptr<void> allocate_staging(size_t bytes) override { return cpu_.allocate(bytes); }
 

@@ -1,6 +1,7 @@
 #include "ostinato/ir/builder.h"
 #include "ostinato/ops/infer.h"
 #include "ostinato/ops/ops.h"
+#include "ostinato/ops/rms_norm.h"
 
 namespace ostinato::ops {
 
@@ -88,13 +89,16 @@ std::vector<ValueType> infer_linears(const Node& node) {
   return types;
 }
 
-std::vector<Value*> expand_linears(ir::Builder& builder, const Node& node) {
-  const std::span<Value* const> pairs = node.list();
+std::vector<Value*> linears(ir::Builder& builder, Value* input, std::span<Value* const> pairs) {
   std::vector<Value*> results;
   for (size_t i = 0; i < pairs.size(); i += 2) {
-    results.push_back(builder("aten.linear", {node.operand("input"), pairs[i], pairs[i + 1]}));
+    results.push_back(builder("aten.linear", {input, pairs[i], pairs[i + 1]}));
   }
   return results;
+}
+
+std::vector<Value*> expand_linears(ir::Builder& builder, const Node& node) {
+  return linears(builder, node.operand("input"), node.list());
 }
 
 // act(x · gate_weightᵀ + gate_bias) · (x · up_weightᵀ + up_bias)
@@ -111,12 +115,48 @@ std::vector<ValueType> infer_gated_linear(const Node& node) {
   return {gate};
 }
 
-std::vector<Value*> expand_gated_linear(ir::Builder& builder, const Node& node) {
-  Value* input = node.operand("input");
+Value* gated_linear(ir::Builder& builder, const Node& node, Value* input) {
   Value* gate =
       builder("aten.linear", {input, node.operand("gate_weight"), node.operand("gate_bias")});
   Value* up = builder("aten.linear", {input, node.operand("up_weight"), node.operand("up_bias")});
-  return {builder("aten.mul.Tensor", {activate(builder, node, gate), up})};
+  return builder("aten.mul.Tensor", {activate(builder, node, gate), up});
+}
+
+std::vector<Value*> expand_gated_linear(ir::Builder& builder, const Node& node) {
+  return {gated_linear(builder, node, node.operand("input"))};
+}
+
+// The products of rms_norm(input, norm_weight), which the checks of all operands' dtypes make one
+// of the input's dtype.
+void check_norm(const Node& node) {
+  const Value *input = node.operand("input"), *weight = node.operand("norm_weight");
+  if (weight == nullptr) return;
+  require_rank(node, weight, 1);
+  require_equal(node, "the length of 'norm_weight'", input->shape().back(), weight->shape()[0]);
+}
+
+Value* normed_input(ir::Builder& builder, const Node& node) {
+  return rms_norm(builder, node.operand("input"), node.operand("norm_weight"), node.real("eps"));
+}
+
+std::vector<ValueType> infer_norm_linears(const Node& node) {
+  std::vector<ValueType> types = infer_linears(node);
+  check_norm(node);
+  return types;
+}
+
+std::vector<Value*> expand_norm_linears(ir::Builder& builder, const Node& node) {
+  return linears(builder, normed_input(builder, node), node.list());
+}
+
+std::vector<ValueType> infer_norm_gated_linear(const Node& node) {
+  std::vector<ValueType> types = infer_gated_linear(node);
+  check_norm(node);
+  return types;
+}
+
+std::vector<Value*> expand_norm_gated_linear(ir::Builder& builder, const Node& node) {
+  return {gated_linear(builder, node, normed_input(builder, node))};
 }
 
 }  // namespace
@@ -147,6 +187,24 @@ void add_linear(ir::OpTable& table) {
              .attributes = {{"activation", string}},
              .infer = infer_gated_linear,
              .expand = expand_gated_linear});
+  // The same two of the RMSNorm of their input.
+  table.add(
+      {.name = "norm_linears",
+       .operands = {{"input"}, {"norm_weight", optional}, {"weights_and_biases", optional_list}},
+       .attributes = {{"eps", real}},
+       .results = -1,
+       .infer = infer_norm_linears,
+       .expand = expand_norm_linears});
+  table.add({.name = "norm_gated_linear",
+             .operands = {{"input"},
+                          {"norm_weight", optional},
+                          {"gate_weight"},
+                          {"up_weight"},
+                          {"gate_bias", optional},
+                          {"up_bias", optional}},
+             .attributes = {{"activation", string}, {"eps", real}},
+             .infer = infer_norm_gated_linear,
+             .expand = expand_norm_gated_linear});
 }
 
 }  // namespace ostinato::ops

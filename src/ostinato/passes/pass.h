@@ -39,6 +39,7 @@ bool fuse_gated_linear(ir::Graph& graph, const PassContext& context);
 bool fuse_gelu(ir::Graph& graph, const PassContext& context);
 bool fuse_layer_norm(ir::Graph& graph, const PassContext& context);
 bool fuse_linear(ir::Graph& graph, const PassContext& context);
+bool fuse_norm_linear(ir::Graph& graph, const PassContext& context);
 bool fuse_rms_norm(ir::Graph& graph, const PassContext& context);
 bool fuse_rotary(ir::Graph& graph, const PassContext& context);
 bool fuse_rotary_pair(ir::Graph& graph, const PassContext& context);

@@ -11,7 +11,7 @@ namespace ostinato::passes {
 
 namespace {
 
-constexpr std::array<Pass, 19> kPasses = {{
+constexpr std::array<Pass, 20> kPasses = {{
     {"use_linear", "Makes dense layers of products by weights, with their biases and whole rows.",
      use_linear},
     {"fold_views", "Makes one view of a chain of reshapes, permutations or expansions.",
@@ -47,6 +47,9 @@ constexpr std::array<Pass, 19> kPasses = {{
      fold_constants},
     {"eliminate_common", "Computes equal calls once, and keeps equal constants once.",
      eliminate_common},
+    // After all that merges products or makes other use of a norm.
+    {"fuse_norm_linear", "Makes one call of an RMSNorm and the products of what it gives.",
+     fuse_norm_linear, true, "norm_linears"},
     {"fuse_elementwise",
      "Makes one loop of connected elementwise calls and a reduction after them.", fuse_elementwise,
      true},

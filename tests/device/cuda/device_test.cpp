@@ -243,6 +243,59 @@ INSTANTIATE_TEST_SUITE_P(
       return std::string(info.index == 0 ? "vit" : info.index == 1 ? "qwen3" : "bert");
     });
 
+/// Products round a norm as the norm alone does.
+TEST_F(CudaDevice, NormsInProductsAreNormsBeforeThem) {
+  for (const char* dtype : {"float32", "bfloat16", "float16"}) {
+    std::string text = R"(ostinato.graph 1 "norm"
+input %0 "x" : T(b, 48)
+input %1 "g" : T(48)
+input %2 "a" : T(24, 48)
+input %3 "c" : T(16, 48)
+%4 : T(b, 48) = rms_norm(%0, %1) {eps=1e-06}
+%5 : T(b, 24), %6 : T(b, 16) = linears(%4, %2, None, %3, None)
+%7 : T(b, 48) = rms_norm(%0, None) {eps=1e-06}
+%8 : T(b, 24) = gated_linear(%7, %2, %2, None, None) {activation="silu"}
+output "y" %5
+output "z" %6
+output "g" %8
+)";
+    for (size_t at; (at = text.find(" T(")) != std::string::npos;) text.replace(at + 1, 1, dtype);
+    const ir::Graph graph = ir::parse(text, ops::table());
+    for (const int64_t rows : {1, 3, 6}) {
+      const auto inputs = random_inputs(graph, {{"b", rows}}, 7);
+      std::vector<std::vector<Tensor>> got;
+      for (const std::vector<std::string>& off :
+           {std::vector<std::string>(), {"fuse_norm_linear"}}) {
+        got.push_back(
+            Context(std::make_shared<const Program>(graph.specialise({}), gpu(),
+                                                    runtime::ProgramOptions{Mode::graph, 1, off}))
+                .run(inputs));
+      }
+      EXPECT_TRUE(are_near(got[0], got[1])) << dtype << " " << rows;
+    }
+  }
+}
+
+/// What the steps of a plan compute, sorted.
+std::vector<std::string_view> calls_of(const Program& program, const ir::Bindings& bindings) {
+  const plan::Plan plan = program.plan(bindings, 1);
+  std::vector<std::string_view> names;
+  for (const plan::Step& step : plan.steps) names.push_back(step.node->op->name);
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+/// No fused call is taken apart again. Norms go into products on the GPU only.
+TEST_P(CudaModels, RunTheCallsThatTheCpuRuns) {
+  const ir::Graph graph = source(DType::bfloat16).forward();
+  const runtime::ProgramOptions options{Mode::graph, 1, {"fuse_norm_linear"}};
+  for (const int64_t rows : {1, 5}) {
+    const ir::Bindings bindings = {{"b", 1}, {"s", rows}};
+    EXPECT_EQ(calls_of(Program(graph.specialise({}), gpu(), options), bindings),
+              calls_of(Program(graph.specialise({}), device::get("cpu"), options), bindings));
+  }
+}
+
 using CudaGeneration = CudaModels;
 
 TEST_P(CudaGeneration, WritesTheTokensThatTheCpuWrites) {
@@ -259,6 +312,43 @@ TEST_P(CudaGeneration, WritesTheTokensThatTheCpuWrites) {
     }
     EXPECT_EQ(tokens[1], tokens[0]);
   }
+}
+
+/// The nodes of the graph that a decode step launches.
+FakeCounts::Graph decode_step(const std::filesystem::path& folder, DType dtype) {
+  runtime::Generator generate(*runtime::Source::open(folder, {dtype}).model(),
+                              device::get("cuda:0"), runtime::ProgramOptions{Mode::graph, 1, {}},
+                              {});
+  runtime::GenerateOptions options;
+  options.max_new_tokens = 3;
+  options.ignore_end = true;
+  generate(std::vector<int64_t>{1, 2, 3}, options, {});
+  return fake_counts().last_graph;
+}
+
+TEST_F(CudaDevice, DecodesALayerInSixLaunchesThatOverlap) {
+  for (const DType dtype : {DType::float32, DType::bfloat16}) {
+    FakeCounts::Graph graphs[2];
+    for (const int layers : {2, 3}) {
+      const TemporaryFolder folder;
+      importer::Preset preset = importer::preset("qwen3-0.6b", true);
+      preset.config["vocab_size"] = 256;
+      preset.config["num_hidden_layers"] = layers;
+      importer::new_model(preset, "qwen3-0.6b", folder / "m", {.seed = 3});
+      graphs[layers - 2] = decode_step(folder / "m", dtype);
+      EXPECT_EQ(graphs[layers - 2].calls, 0u);
+      EXPECT_EQ(graphs[layers - 2].early, graphs[layers - 2].kernels - 1);
+    }
+    EXPECT_EQ(graphs[1].kernels - graphs[0].kernels, 6u);
+  }
+}
+
+/// Programmatic dependent launch is not for GPUs before compute capability 9.0.
+TEST_F(CudaDevice, WaitsForEachKernelOnOlderGpus) {
+  use_fake_driver({.capability = 80});
+  open(kGraph)->run({{ramp(3)}});
+  EXPECT_EQ(fake_counts().last_graph.kernels, 3u);
+  EXPECT_EQ(fake_counts().last_graph.early, 0u);
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, CudaGeneration, testing::Values("qwen3-0.6b"),

@@ -25,6 +25,7 @@ class Block {
     params_ = params;
     states_.assign(threads, State::fresh);
     fiber_of_.assign(threads, nullptr);
+    waited_.assign(threads, false);
     begun_ = 0;
     for (;;) {
       if (begun_ < threads) {
@@ -47,6 +48,8 @@ class Block {
     leave(*current_);
     thread_index.x = self;
   }
+
+  void note_wait() { waited_[thread_index.x] = true; }
 
   uint64_t slots[32 * 32] = {};
 
@@ -95,6 +98,7 @@ class Block {
         thread_index.x = begun_++;
         states_[thread_index.x] = State::runnable;
         kernel_->run(operands_, params_);
+        if (!waited_[thread_index.x]) std::abort();  // the kernels after it could come too early
         states_[thread_index.x] = State::done;
       }
       current_->idle = true;
@@ -135,6 +139,7 @@ class Block {
   const Kernel* kernel_ = nullptr;
   const void *operands_ = nullptr, *params_ = nullptr;
   std::vector<State> states_;
+  std::vector<bool> waited_;
   std::vector<Fiber*> fiber_of_;
   std::vector<std::unique_ptr<Fiber>> fibers_;
   Fiber* current_ = nullptr;
@@ -158,6 +163,7 @@ std::map<std::string, Kernel>& kernels() {
 
 void wait_for_block() { block().wait(State::at_block); }
 void wait_for_warp() { block().wait(State::at_warp); }
+void note_wait() { block().note_wait(); }
 uint64_t* lane_slots() { return block().slots + thread_index.x / 32 * 32; }
 
 const Kernel* find(const std::string& name) {

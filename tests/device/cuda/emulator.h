@@ -22,6 +22,8 @@ extern Index thread_index, block_index, block_size, grid_size;
 
 void wait_for_block();
 void wait_for_warp();
+/// Notes that this thread has waited for the kernels before; every thread has to.
+void note_wait();
 /// The 8 bytes that each lane of the warp gave last.
 uint64_t* lane_slots();
 
@@ -79,7 +81,20 @@ T __shfl_sync(unsigned, T value, int lane) {
   return ostinato::emulator::exchange(value, static_cast<unsigned>(lane));
 }
 
-#define OSTINATO_KERNEL(name, most_threads, Params)                                   \
+inline void __threadfence() {}
+/// Blocks run one after the other.
+inline unsigned atomicInc(unsigned* counter, unsigned most) {
+  const unsigned old = *counter;
+  *counter = old >= most ? 0 : old + 1;
+  return old;
+}
+
+namespace ostinato::cuda {
+inline void wait_for_producers() { emulator::note_wait(); }
+inline void let_consumers_begin() {}
+}  // namespace ostinato::cuda
+
+#define OSTINATO_EARLY_KERNEL(name, most_threads, Params)                             \
   static_assert((most_threads) <= 1024);                                              \
   static void name(const ::ostinato::cuda::Operands& operands, const Params& params); \
   static const bool name##_added = ::ostinato::emulator::add(                         \

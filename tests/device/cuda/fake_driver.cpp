@@ -107,6 +107,7 @@ Launched launched(const Params& node) {
 struct FakeNode {
   const void* kind;  // the kernel; null for a graph in the graph
   Work work;
+  bool early = false;  // may be resident before the node that it depends on is done
 };
 struct FakeGraph {
   std::vector<std::shared_ptr<FakeNode>> nodes;
@@ -152,7 +153,8 @@ void queue(CUstream stream, Work work) {
   if (to.recording == nullptr) {
     to.queue.push_back(std::move(work));
   } else {
-    to.recording->nodes.push_back(std::make_shared<FakeNode>(FakeNode{nullptr, std::move(work)}));
+    to.recording->nodes.push_back(
+        std::make_shared<FakeNode>(FakeNode{nullptr, std::move(work), false}));
   }
 }
 
@@ -160,8 +162,13 @@ CUresult add_node(CUgraphNode* node, CUgraph graph, const CUgraphNode* before, s
                   FakeNode made) {
   // A list: each node depends on the one before it, and on nothing else.
   auto& nodes = graph_of(graph).nodes;
-  const void* last = nodes.empty() ? nullptr : nodes.back().get();
-  if (count != (nodes.empty() ? 0u : 1u) || (count == 1 && *before != last)) {
+  const FakeNode* last = nodes.empty() ? nullptr : nodes.back().get();
+  if (count != (nodes.empty() ? 0u : 1u) ||
+      (count == 1 && *before != static_cast<const void*>(last))) {
+    return CUDA_ERROR_INVALID_VALUE;
+  }
+  // Between kernels only, and only where the GPU has it.
+  if (made.early && (count == 0 || last->kind == nullptr || machine.capability < 90)) {
     return CUDA_ERROR_INVALID_VALUE;
   }
   nodes.push_back(std::make_shared<FakeNode>(std::move(made)));
@@ -246,6 +253,7 @@ void fill_streams(Driver& fake) {
   fake.cuStreamDestroy = [](CUstream stream) { return delete &stream_of(stream), CUDA_SUCCESS; };
   fake.cuStreamSynchronize = [](CUstream stream) {
     const std::scoped_lock lock(mutex);
+    ++counts.synchronisations;
     memory().open(true);
     for (const Work& work : std::exchange(stream_of(stream).queue, {})) work();
     memory().open(false);
@@ -287,13 +295,19 @@ void fill_graphs(Driver& fake) {
     return *graph = reinterpret_cast<CUgraph>(new FakeGraph), CUDA_SUCCESS;
   };
   fake.cuGraphDestroy = [](CUgraph graph) { return delete &graph_of(graph), CUDA_SUCCESS; };
-  fake.cuGraphAddKernelNode = [](CUgraphNode* node, CUgraph graph, const CUgraphNode* before,
-                                 size_t count, const CUDA_KERNEL_NODE_PARAMS* params) {
-    return add_node(node, graph, before, count, {params->func, launched(*params)});
+  fake.cuGraphAddNode = [](CUgraphNode* node, CUgraph graph, const CUgraphNode* before,
+                           const CUgraphEdgeData* edge, size_t count, CUgraphNodeParams* params) {
+    const bool early = edge->type == CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC;
+    if (params->type != CU_GRAPH_NODE_TYPE_KERNEL ||
+        early != (edge->from_port == CU_GRAPH_KERNEL_NODE_PORT_PROGRAMMATIC)) {
+      return CUDA_ERROR_INVALID_VALUE;
+    }
+    return add_node(node, graph, before, count,
+                    {params->kernel.func, launched(params->kernel), early});
   };
   fake.cuGraphAddChildGraphNode = [](CUgraphNode* node, CUgraph graph, const CUgraphNode* before,
                                      size_t count, CUgraph child) {
-    return add_node(node, graph, before, count, {nullptr, work_of(graph_of(child))});
+    return add_node(node, graph, before, count, {nullptr, work_of(graph_of(child)), false});
   };
   fake.cuGraphInstantiate = [](CUgraphExec* executable, CUgraph graph, unsigned long long) {
     auto* made = new FakeExecutable;
@@ -308,19 +322,21 @@ void fill_graphs(Driver& fake) {
   fake.cuGraphExecUpdate = [](CUgraphExec executable, CUgraph graph, CUgraphExecUpdateResultInfo*) {
     FakeExecutable& to = executable_of(executable);
     const auto& nodes = graph_of(graph).nodes;
-    const bool alike = std::equal(
-        nodes.begin(), nodes.end(), to.nodes.begin(), to.nodes.end(),
-        [](const auto& a, const auto& b) { return (a->kind == nullptr) == (b.kind == nullptr); });
+    const bool alike =
+        std::equal(nodes.begin(), nodes.end(), to.nodes.begin(), to.nodes.end(),
+                   [](const auto& a, const auto& b) {
+                     return (a->kind == nullptr) == (b.kind == nullptr) && a->early == b.early;
+                   });
     if (!alike) return CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE;
     to.take(graph_of(graph));
     ++counts.updates;
     return CUDA_SUCCESS;
   };
-  fake.cuGraphExecKernelNodeSetParams = [](CUgraphExec executable, CUgraphNode node,
-                                           const CUDA_KERNEL_NODE_PARAMS* params) {
+  fake.cuGraphExecNodeSetParams = [](CUgraphExec executable, CUgraphNode node,
+                                     CUgraphNodeParams* params) {
     FakeNode* found = executable_of(executable).find(node);
-    if (found == nullptr || found->kind != params->func) return CUDA_ERROR_INVALID_VALUE;
-    found->work = launched(*params);
+    if (found == nullptr || found->kind != params->kernel.func) return CUDA_ERROR_INVALID_VALUE;
+    found->work = launched(params->kernel);
     ++counts.patches;
     return CUDA_SUCCESS;
   };
@@ -334,6 +350,11 @@ void fill_graphs(Driver& fake) {
   };
   fake.cuGraphLaunch = [](CUgraphExec executable, CUstream stream) {
     ++counts.graph_launches;
+    counts.last_graph = {};
+    for (const FakeNode& node : executable_of(executable).nodes) {
+      ++(node.kind == nullptr ? counts.last_graph.calls : counts.last_graph.kernels);
+      counts.last_graph.early += node.early ? 1 : 0;
+    }
     queue(stream, [nodes = executable_of(executable).nodes] {
       for (const FakeNode& node : nodes) node.work();
     });

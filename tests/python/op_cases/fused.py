@@ -266,6 +266,32 @@ def gated_linear(name, make):
                 yield Case(operands, {"activation": activation}, "matmul", reference)
 
 
+@cases("norm_linears", "norm_gated_linear")
+def norm_linears(name, make):
+    """The products of a norm's result, which is rounded before them."""
+
+    def each(input, norm_weight, pairs, eps):
+        x = rms(input, norm_weight, eps)
+        return [F.linear(x, pairs[0], pairs[1]), F.linear(x, pairs[2])]
+
+    def gated(input, norm_weight, gate_weight, up_weight, gate_bias, up_bias, activation, eps):
+        x = rms(input, norm_weight, eps)
+        return F.silu(F.linear(x, gate_weight)) * F.linear(x, up_weight)
+
+    for dtype in FLOATS:
+        for rows, weighted in [(1, True), (3, False), (0, True)]:
+            weights = [make(5, 4, dtype=dtype, low=-1, high=1) for _ in range(2)]
+            operands = {"input": make(2, rows, 4, dtype=dtype, low=-1, high=1)}
+            operands["norm_weight"] = make(4, dtype=dtype) if weighted else None
+            if name == "norm_linears":
+                operands["pairs"] = [weights[0], make(5, dtype=dtype), weights[1], None]
+                yield Case(operands, {"eps": 1e-6}, "matmul", each)
+                continue
+            operands |= {"gate_weight": weights[0], "up_weight": weights[1]}
+            operands |= {"gate_bias": None, "up_bias": None}
+            yield Case(operands, {"activation": "silu", "eps": 1e-6}, "matmul", gated)
+
+
 @cases("rotary_pair", "rotary_cache")
 def rotary_pair(name, make):
     """With and without norms; keys and values into caches that begin as zeros."""

@@ -67,6 +67,9 @@ class CpuDevice final : public device::Device {
     return make == nullptr ? nullptr : make(request);
   }
 
+  bool has(const ir::OpRow& op) const override {
+    return kernels().find(op.name, device::Tier::fast) != nullptr;
+  }
   bool falls_back(const ir::OpRow& op) const override {
     const Factory fast = kernels().find(op.name, device::Tier::fast);
     return fast != nullptr && fast == kernels().find(op.name, device::Tier::reference);

@@ -17,7 +17,8 @@ constexpr unsigned kThreads = 128;
 
 /// In how many parts the keys of a query are, so that few queries fill the GPU too.
 int64_t splits_for(int64_t queries, int64_t keys, const Functions& functions) {
-  constexpr int64_t kLeastKeys = 64, kBlocksAtOnce = 4, kMostSplits = 64;
+  constexpr int64_t kLeastKeys = 16, kBlocksAtOnce = 4, kMostSplits = 64;
+  if (queries > kTickets) return 1;
   const int64_t wanted =
       kBlocksAtOnce * functions.multiprocessors() / std::max<int64_t>(queries, 1);
   return std::clamp<int64_t>(std::min(wanted, keys / kLeastKeys), 1, kMostSplits);
@@ -40,11 +41,11 @@ TensorDesc of_four_dims(const TensorDesc& tensor) {
 std::unique_ptr<Kernel> make_attention(const Request& request, Functions& functions) {
   const ir::Node& node = *request.node;
   const bool fused = node.op->name == "attention";
-  if (fused && (request.inputs[5] || node.has("softcap"))) return nullptr;
   const TensorDesc q = of_four_dims(*request.inputs[0]), k = of_four_dims(*request.inputs[1]);
   const TensorDesc v = of_four_dims(*request.inputs[2]);
   const auto& mask = request.inputs[3];
   const std::optional<TensorDesc> position = fused ? request.inputs[4] : std::nullopt;
+  const std::optional<TensorDesc> sinks = fused ? request.inputs[5] : std::nullopt;
   const TensorDesc y = of_four_dims(request.outputs[0]);
   AttentionParams params{};
   params.batch = q.sizes()[0];
@@ -55,7 +56,8 @@ std::unique_ptr<Kernel> make_attention(const Request& request, Functions& functi
   params.value_dim = v.sizes()[3];
   constexpr int64_t kMostHeads = 65535;  // along a grid's second dim
   if (params.head_dim > kMostHeadDim || params.value_dim > kMostHeadDim ||
-      params.batch * params.heads > kMostHeads || (position && position->dtype != DType::int64)) {
+      params.batch * params.heads > kMostHeads || (position && position->dtype != DType::int64) ||
+      (sinks && !sinks->layout.is_contiguous())) {
     return nullptr;
   }
   auto kernel = std::make_unique<Kernel>();
@@ -74,7 +76,9 @@ std::unique_ptr<Kernel> make_attention(const Request& request, Functions& functi
     std::copy(strides.begin(), strides.end(), params.mask_strides);
     params.mask = type_of(mask->dtype);
   }
+  if (sinks) params.sinks = type_of(sinks->dtype);
   if (fused) params.offset = node.integer("offset");
+  if (fused && node.has("softcap")) params.softcap = static_cast<float>(node.real("softcap"));
   params.window = fused && node.has("window") ? node.integer("window") : -1;
   params.scale = node.has("scale")
                      ? static_cast<float>(node.real("scale"))
@@ -86,22 +90,23 @@ std::unique_ptr<Kernel> make_attention(const Request& request, Functions& functi
   params.y = type_of(y.dtype);
   const int64_t rows = params.batch * params.heads * params.queries;
   params.splits = splits_for(rows, params.keys, functions);
-  kernel->scratch =
-      static_cast<size_t>(rows * params.splits * (params.value_dim + 2)) * sizeof(float);
-  Launch parts;
-  parts.function = functions.find("attention_parts");
-  parts.grid[0] = static_cast<unsigned>(params.queries * params.splits);
-  parts.grid[1] = static_cast<unsigned>(params.batch * params.heads);
-  parts.threads = kThreads;
-  parts.operands = {{Use::Of::input, 0, 0}, {Use::Of::input, 1, 0}, {Use::Of::input, 2, 0},
-                    use(mask, 3),           use(position, 4),       {Use::Of::scratch, 0, 0},
-                    {Use::Of::output, 0, 0}};
-  parts.params = bytes_of_params(params);
-  Launch join = parts;
-  join.function = functions.find("attention_join");
-  join.grid[0] = static_cast<unsigned>(params.queries);
-  kernel->work.push_back({std::move(parts), nullptr});
-  kernel->work.push_back({std::move(join), nullptr});
+  Use scratch{Use::Of::none, 0, 0};
+  if (params.splits > 1) {
+    scratch = {Use::Of::scratch, 0, 0};
+    kernel->scratch =
+        static_cast<size_t>(rows * params.splits * (params.value_dim + 2)) * sizeof(float);
+  }
+  Launch launch;
+  launch.function = functions.find("attention");
+  launch.grid[0] = static_cast<unsigned>(params.queries * params.splits);
+  launch.grid[1] = static_cast<unsigned>(params.batch * params.heads);
+  launch.threads = kThreads;
+  launch.operands = {{Use::Of::input, 0, 0},  {Use::Of::input, 1, 0},
+                     {Use::Of::input, 2, 0},  use(mask, 3),
+                     use(position, 4),        scratch,
+                     {Use::Of::output, 0, 0}, use(sinks, 5)};
+  launch.params = bytes_of_params(params);
+  kernel->work.push_back({std::move(launch), nullptr});
   return kernel;
 }
 

@@ -43,6 +43,7 @@ Operands no_operands(const CudaStream& stream, const Kernel& kernel) {
   Operands operands{};
   operands.fault = stream.fault();
   operands.node = kernel.node;
+  operands.tickets = stream.tickets();
   return operands;
 }
 
@@ -53,8 +54,8 @@ struct Arguments {
   void* pointers[2];
 };
 
-CUDA_KERNEL_NODE_PARAMS node_params(const Launch& launch, Arguments& arguments) {
-  CUDA_KERNEL_NODE_PARAMS params{};
+CUDA_KERNEL_NODE_PARAMS_v3 node_params(const Launch& launch, Arguments& arguments) {
+  CUDA_KERNEL_NODE_PARAMS_v3 params{};
   params.func = launch.function;
   params.gridDimX = launch.grid[0];
   params.gridDimY = launch.grid[1];
@@ -152,10 +153,18 @@ void CudaCapture::add(const Step& step, const Kernel& kernel, const Kernel::Work
     OSTINATO_CUDA(cuGraphAddChildGraphNode, &node.node, graph_, &last_, before, recorded.graph());
   } else {
     Arguments arguments(node.operands, work.launch);
-    const CUDA_KERNEL_NODE_PARAMS params = node_params(work.launch, arguments);
-    OSTINATO_CUDA(cuGraphAddKernelNode, &node.node, graph_, &last_, before, &params);
+    CUgraphNodeParams params{};
+    params.type = CU_GRAPH_NODE_TYPE_KERNEL;
+    params.kernel = node_params(work.launch, arguments);
+    CUgraphEdgeData edge{};
+    if (last_is_ours_ && stream_.launches_early()) {
+      edge.from_port = CU_GRAPH_KERNEL_NODE_PORT_PROGRAMMATIC;
+      edge.type = CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC;
+    }
+    OSTINATO_CUDA(cuGraphAddNode, &node.node, graph_, &last_, &edge, before, &params);
   }
   last_ = node.node;
+  last_is_ours_ = work.call == nullptr;
   if (!node.patches.empty()) patched_.push_back(std::move(node));
 }
 
@@ -166,8 +175,10 @@ void CudaCapture::apply(const Patched& patched) {
     return;
   }
   Arguments arguments(patched.operands, patched.work->launch);
-  const CUDA_KERNEL_NODE_PARAMS params = node_params(patched.work->launch, arguments);
-  OSTINATO_CUDA(cuGraphExecKernelNodeSetParams, executable_, patched.node, &params);
+  CUgraphNodeParams params{};
+  params.type = CU_GRAPH_NODE_TYPE_KERNEL;
+  params.kernel = node_params(patched.work->launch, arguments);
+  OSTINATO_CUDA(cuGraphExecNodeSetParams, executable_, patched.node, &params);
 }
 
 void CudaCapture::replay(const Bindings& bindings) {

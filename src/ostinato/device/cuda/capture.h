@@ -10,8 +10,9 @@ namespace ostinato::cuda {
 /// Queues one step's work on the stream.
 void launch(const device::Step& step, const device::Bindings& bindings, CudaStream& stream);
 
-/// All steps as one CUDA graph, a node after the other. A replay is one launch of it; where the
-/// caller's pointers are others than last time, the nodes that take them are patched first.
+/// All steps as one CUDA graph, a node after the other; between kernels of ours by programmatic
+/// dependent launch, where the GPU has it. A replay is one launch of the graph; where the caller's
+/// pointers are others than last time, the nodes that take them are patched first.
 class CudaCapture final : public device::Capture {
  public:
   CudaCapture(std::vector<device::Step> steps, CudaStream& stream);
@@ -43,6 +44,7 @@ class CudaCapture final : public device::Capture {
   CudaStream& stream_;
   CUgraph graph_ = nullptr;
   CUgraphNode last_ = nullptr;
+  bool last_is_ours_ = false;  // a kernel of ours, after which the next may be resident early
   CUgraphExec executable_ = nullptr;
   std::vector<Patched> patched_;
 };

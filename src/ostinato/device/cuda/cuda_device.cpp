@@ -155,7 +155,10 @@ class CudaDevice final : public device::Device {
   }
 
   std::unique_ptr<device::Stream> make_stream(int) override {
-    return std::make_unique<CudaStream>(open().context());
+    constexpr int kHopper = 90;
+    return std::make_unique<CudaStream>(open().context(),
+                                        open().allocate(kTickets * sizeof(unsigned), nullptr),
+                                        capability() >= kHopper);
   }
   std::unique_ptr<device::Kernel> prepare(const device::Request& request) override {
     if (request.tier == device::Tier::reference) return nullptr;

@@ -40,12 +40,12 @@ namespace ostinato::cuda {
   X(cuLaunchKernel)                     \
   X(cuGraphCreate)                      \
   X(cuGraphDestroy)                     \
-  X(cuGraphAddKernelNode)               \
+  X(cuGraphAddNode)                     \
   X(cuGraphAddChildGraphNode)           \
   X(cuGraphInstantiate)                 \
   X(cuGraphExecDestroy)                 \
   X(cuGraphExecUpdate)                  \
-  X(cuGraphExecKernelNodeSetParams)     \
+  X(cuGraphExecNodeSetParams)           \
   X(cuGraphExecChildGraphNodeSetParams) \
   X(cuGraphLaunch)
 

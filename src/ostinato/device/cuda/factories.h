@@ -11,9 +11,12 @@ using KernelTable = std::map<std::string_view, Factory>;
 
 // One function a file of this folder, each adding that file's kernels.
 void add_attention(KernelTable& table);
+void add_heads(KernelTable& table);
+void add_linears(KernelTable& table);
 void add_move(KernelTable& table);
 void add_pointwise(KernelTable& table);
 void add_product(KernelTable& table);
+void add_program(KernelTable& table);
 void add_rows(KernelTable& table);
 
 }  // namespace ostinato::cuda

@@ -13,9 +13,12 @@ const KernelTable& table() {
   static const KernelTable instance = [] {
     KernelTable made;
     add_attention(made);
+    add_heads(made);
+    add_linears(made);
     add_move(made);
     add_pointwise(made);
     add_product(made);
+    add_program(made);
     add_rows(made);
     return made;
   }();

@@ -1,3 +1,5 @@
+#include "ostinato/device/cuda/pointwise.h"
+
 #include <limits>
 
 #include "ostinato/base/dtype.h"
@@ -200,25 +202,32 @@ DType computed_in(const Request& request, const Row& row) {
 }
 
 std::unique_ptr<Kernel> make_pointwise(const Request& request, Functions& functions) {
-  const Row& row = rows().at(request.node->op->name);
-  const DType dtype = computed_in(request, row);
-  std::vector<Source> sources;
-  for (const std::string_view name : row.sources) {
-    const bool keeps = std::find(row.kept.begin(), row.kept.end(), name) != row.kept.end();
-    sources.push_back(source_of(request, name, dtype, keeps));
-  }
-  ElementwiseParams extra{};
-  read_extra(*request.node, dtype, extra);
+  const Pointwise call = *pointwise_of(request);
   auto kernel = std::make_unique<Kernel>();
   if (request.outputs[0].numel() == 0) return kernel;
-  const auto launch = elementwise(functions, kernel_of(*request.node, row, dtype), dtype, sources,
-                                  request.outputs[0], extra);
+  const auto launch = elementwise(functions, call.function, call.computed, call.sources,
+                                  request.outputs[0], call.extra);
   if (!launch) return nullptr;
   kernel->work.push_back({*launch, nullptr});
   return kernel;
 }
 
 }  // namespace
+
+std::optional<Pointwise> pointwise_of(const Request& request) {
+  const auto found = rows().find(request.node->op->name);
+  if (found == rows().end()) return std::nullopt;
+  const Row& row = found->second;
+  Pointwise call;
+  call.computed = computed_in(request, row);
+  call.function = kernel_of(*request.node, row, call.computed);
+  for (const std::string_view name : row.sources) {
+    const bool keeps = std::find(row.kept.begin(), row.kept.end(), name) != row.kept.end();
+    call.sources.push_back(source_of(request, name, call.computed, keeps));
+  }
+  read_extra(*request.node, call.computed, call.extra);
+  return call;
+}
 
 void add_pointwise(KernelTable& table) {
   for (const auto& entry : rows()) table.emplace(entry.first, make_pointwise);

@@ -3,6 +3,7 @@
 #include "ostinato/base/error.h"
 #include "ostinato/device/cuda/elementwise.h"
 #include "ostinato/device/cuda/factories.h"
+#include "ostinato/device/cuda/few_rows.h"
 #include "ostinato/device/cuda/kernels/move.h"
 
 /// Matrix products, and convolutions as products.
@@ -19,58 +20,28 @@ Use input(size_t index) { return {Use::Of::input, index, 0}; }
 Use output() { return {Use::Of::output, 0, 0}; }
 Use none() { return {Use::Of::none, 0, 0}; }
 
-Activation activation_of(const ir::Node& node) {
-  const std::string& name = node.string("activation");
-  if (name == "relu") return Activation::relu;
-  if (name == "gelu") return Activation::gelu;
-  if (name == "gelu_tanh") return Activation::gelu_tanh;
-  return name == "silu" ? Activation::silu : Activation::none;
-}
-
-/// A product of few rows whose weights lie as the reading kernel wants them: each column's depth
-/// side by side, and a whole number of 16 bytes long.
-bool has_few_rows(const Product& product, const TensorDesc& a, const TensorDesc& b) {
+/// The product as the kernel for few rows takes it; nothing where it does not.
+std::optional<FewRows> few_rows_of(const Product& product, const TensorDesc& a,
+                                   const TensorDesc& b) {
   const ProductParams& p = product.params;
-  constexpr int64_t kMostRows = 4;
-  const int64_t pack = 16 / static_cast<int64_t>(size_of(b.dtype));
-  return product.matrices == 1 && p.rows <= kMostRows && a.dtype == b.dtype && p.a_depth == 1 &&
-         p.b_depth == 1 && p.depth % pack == 0 && p.a_row % pack == 0 && p.b_column % pack == 0;
-}
-
-/// By the kernel for few rows, by cuBLASLt, or by the kernel for all that neither takes.
-std::unique_ptr<Kernel> launch_product(Functions& functions, const Product& product,
-                                       const TensorDesc& a, const TensorDesc& b,
-                                       size_t scratch_used = 0) {
-  constexpr unsigned kThreads = 256, kTile = 64, kColumns = 8;
-  const ProductParams& params = product.params;
-  auto kernel = std::make_unique<Kernel>();
-  kernel->scratch = scratch_used;
-  if (params.rows * params.columns * product.matrices == 0) return kernel;
-  if (!has_few_rows(product, a, b)) {
-    if (auto library = blas_product(functions, product, scratch_used)) {
-      return std::make_unique<Kernel>(std::move(*library));
-    }
-  }
-  const auto blocks = [](int64_t size, unsigned each) {
-    return static_cast<unsigned>((size + each - 1) / each);
-  };
-  Launch launch;
-  launch.threads = kThreads;
-  if (has_few_rows(product, a, b)) {
-    launch.function = functions.find(fmt::format("few_rows_{}", name_of(b.dtype)));
-    launch.grid[0] = blocks(params.columns, kColumns);
-  } else {
-    constexpr int64_t kMostBlocks = 65535;  // along the two slower dims of a grid
-    if (blocks(params.rows, kTile) > kMostBlocks || product.matrices > kMostBlocks) return nullptr;
-    launch.function = functions.find("product");
-    launch.grid[0] = blocks(params.columns, kTile);
-    launch.grid[1] = blocks(params.rows, kTile);
-    launch.grid[2] = static_cast<unsigned>(product.matrices);
-  }
-  launch.operands = product.operands;
-  launch.params = bytes_of_params(params);
-  kernel->work.push_back({std::move(launch), nullptr});
-  return kernel;
+  if (product.matrices != 1 || p.a_depth != 1 || a.dtype != b.dtype) return std::nullopt;
+  FewRows few;
+  few.dtype = b.dtype;
+  few.x = product.operands[0];
+  few.added = product.operands[3];
+  FewRowsParams& params = few.params;
+  params.rows = p.rows;
+  params.depth = p.depth;
+  params.x_row = p.a_row;
+  params.added_row = p.added_row;
+  params.added_column = p.added_column;
+  params.alpha = p.alpha;
+  params.beta = p.beta;
+  params.activation = p.activation;
+  params.added = p.added;
+  params.y = p.y;
+  if (!add_weight(few, product)) return std::nullopt;
+  return few;
 }
 
 /// The dims before the last two, and their strides where the operand is broadcast to `batch`.
@@ -97,7 +68,16 @@ Plane plane_of(const TensorDesc& tensor, bool vector_is_column = false) {
   return {sizes[rank - 2], sizes[rank - 1], strides[rank - 2], strides[rank - 1]};
 }
 
-/// All but the operands that are optional.
+}  // namespace
+
+Activation activation_of(const ir::Node& node) {
+  const std::string& name = node.string("activation");
+  if (name == "relu") return Activation::relu;
+  if (name == "gelu") return Activation::gelu;
+  if (name == "gelu_tanh") return Activation::gelu_tanh;
+  return name == "silu" ? Activation::silu : Activation::none;
+}
+
 std::optional<Product> product_of(const TensorDesc& a, size_t a_index, const TensorDesc& b,
                                   size_t b_index, const TensorDesc& y, bool b_is_transposed) {
   if (!is_floating(a.dtype) || !is_floating(b.dtype)) return std::nullopt;
@@ -139,6 +119,63 @@ std::optional<Product> product_of(const TensorDesc& a, size_t a_index, const Ten
   return product;
 }
 
+std::unique_ptr<Kernel> launch_product(Functions& functions, const Product& product,
+                                       const TensorDesc& a, const TensorDesc& b,
+                                       size_t scratch_used) {
+  constexpr unsigned kThreads = 256, kTile = 64;
+  const ProductParams& params = product.params;
+  auto kernel = std::make_unique<Kernel>();
+  kernel->scratch = scratch_used;
+  if (params.rows * params.columns * product.matrices == 0) return kernel;
+  if (const auto few = few_rows_of(product, a, b)) {
+    kernel->work.push_back({launch_few_rows(functions, *few), nullptr});
+    return kernel;
+  }
+  if (auto library = blas_product(functions, product, scratch_used)) {
+    return std::make_unique<Kernel>(std::move(*library));
+  }
+  const auto blocks = [](int64_t size, unsigned each) {
+    return static_cast<unsigned>((size + each - 1) / each);
+  };
+  constexpr int64_t kMostBlocks = 65535;  // along the two slower dims of a grid
+  if (blocks(params.rows, kTile) > kMostBlocks || product.matrices > kMostBlocks) return nullptr;
+  Launch launch;
+  launch.threads = kThreads;
+  launch.function = functions.find("product");
+  launch.grid[0] = blocks(params.columns, kTile);
+  launch.grid[1] = blocks(params.rows, kTile);
+  launch.grid[2] = static_cast<unsigned>(product.matrices);
+  launch.operands = product.operands;
+  launch.params = bytes_of_params(params);
+  kernel->work.push_back({std::move(launch), nullptr});
+  return kernel;
+}
+
+std::optional<TensorDesc> as_rows(const TensorDesc& x) {
+  if (x.sizes().empty()) return std::nullopt;
+  const Dims rows(x.sizes().begin(), x.sizes().end() - 1);
+  const Dims row_strides(x.strides().begin(), x.strides().end() - 1);
+  const auto walk = walk_of(rows, {row_strides});
+  if (!walk || walk->dims != 1) return std::nullopt;
+  return part(x.dtype, {walk->sizes[0], x.sizes().back()},
+              {walk->strides[0][0], x.strides().back()});
+}
+
+std::optional<Product> linear_product(const Request& request, const TensorDesc& rows, size_t weight,
+                                      std::optional<size_t> bias, const TensorDesc& y) {
+  if (request.inputs[weight]->sizes().size() != 2) return std::nullopt;
+  auto product = product_of(rows, 0, *request.inputs[weight], weight, y, true);
+  if (!product || !bias || !request.inputs[*bias]) return product;
+  const TensorDesc& added = *request.inputs[*bias];
+  if (!is_floating(added.dtype)) return std::nullopt;
+  product->operands[2] = input(*bias);
+  product->params.bias = type_of(added.dtype);
+  product->params.bias_column = added.strides()[0];
+  return product;
+}
+
+namespace {
+
 std::unique_ptr<Kernel> make_matmul(const Request& request, Functions& functions) {
   const TensorDesc &a = *request.inputs[0], &b = *request.inputs[1];
   const auto product = product_of(a, 0, b, 1, request.outputs[0], false);
@@ -167,27 +204,15 @@ std::unique_ptr<Kernel> make_add_product(const Request& request, Functions& func
   return launch_product(functions, *product, a, b);
 }
 
-/// x · weightᵀ + bias, and for the fused operator its activation and residual. The rows of x are
-/// one matrix where strides allow it.
+/// x · weightᵀ + bias, and for the fused operator its activation and residual.
 std::unique_ptr<Kernel> make_linear(const Request& request, Functions& functions) {
-  const TensorDesc &x = *request.inputs[0], &weight = *request.inputs[1], &y = request.outputs[0];
+  const TensorDesc& y = request.outputs[0];
   const bool fused = request.node->op->name == "linear";
-  if (x.sizes().empty() || weight.sizes().size() != 2) return nullptr;
-  const Dims rows(x.sizes().begin(), x.sizes().end() - 1);
-  const Dims row_strides(x.strides().begin(), x.strides().end() - 1);
-  const auto walk = walk_of(rows, {row_strides});
-  if (!walk || walk->dims != 1) return nullptr;
-  const TensorDesc flat =
-      part(x.dtype, {walk->sizes[0], x.sizes().back()}, {walk->strides[0][0], x.strides().back()});
-  auto product = product_of(flat, 0, weight, 1, y, true);
+  const auto rows = as_rows(*request.inputs[0]);
+  if (!rows) return nullptr;
+  const auto bias = request.inputs.size() > 2 ? std::optional<size_t>(2) : std::nullopt;
+  auto product = linear_product(request, *rows, 1, bias, y);
   if (!product) return nullptr;
-  ProductParams& params = product->params;
-  if (request.inputs.size() > 2 && request.inputs[2]) {
-    if (!is_floating(request.inputs[2]->dtype)) return nullptr;
-    product->operands[2] = input(2);
-    params.bias = type_of(request.inputs[2]->dtype);
-    params.bias_column = request.inputs[2]->strides()[0];
-  }
   if (fused && request.inputs[3]) {
     const TensorDesc& residual = *request.inputs[3];
     if (!is_floating(residual.dtype) || !residual.layout.is_contiguous() ||
@@ -195,12 +220,12 @@ std::unique_ptr<Kernel> make_linear(const Request& request, Functions& functions
       return nullptr;
     }
     product->operands[3] = input(3);
-    params.added = type_of(residual.dtype);
-    params.added_row = params.y_row;
-    params.added_column = 1;
+    product->params.added = type_of(residual.dtype);
+    product->params.added_row = product->params.y_row;
+    product->params.added_column = 1;
   }
-  if (fused) params.activation = activation_of(*request.node);
-  return launch_product(functions, *product, flat, weight);
+  if (fused) product->params.activation = activation_of(*request.node);
+  return launch_product(functions, *product, *rows, *request.inputs[1]);
 }
 
 /// Patches of the picture as rows, times the kernels: y(n, c, place) = weight(c, ·) · patch(place).

@@ -172,8 +172,6 @@ class BlasCall final : public LibraryCall {
   std::optional<blas::Candidate> chosen_;
 };
 
-Use output() { return {Use::Of::output, 0, 0}; }
-
 /// Bias, activation and residual of sums that are in the scratch as float32, rounded once.
 Launch finish(Functions& functions, const Product& product, size_t sums_offset) {
   constexpr unsigned kThreads = 256;
@@ -205,7 +203,8 @@ std::optional<Kernel> blas_product(Functions& functions, const Product& product,
   const ProductParams& p = product.params;
   const bool has_bias = product.operands[2].of != Use::Of::none;
   const bool has_added = product.operands[3].of != Use::Of::none;
-  if (p.a != p.b || p.a != p.y || p.depth == 0) return std::nullopt;
+  const bool is_result = p.y == p.a || p.y == Type::float32;
+  if (p.a != p.b || !is_result || p.depth == 0) return std::nullopt;
   const auto a_batch = batch_stride(p.batch, 0), b_batch = batch_stride(p.batch, 1);
   const auto added_batch = batch_stride(p.batch, 2);
   if (!a_batch || !b_batch || !added_batch) return std::nullopt;
@@ -240,7 +239,8 @@ std::optional<Kernel> blas_product(Functions& functions, const Product& product,
   const Use none{Use::Of::none, 0, 0};
   const size_t workspace = aligned(call->workspace_bytes());
   const size_t sums_offset = scratch_offset + workspace;
-  call->operands = {product.operands[1], product.operands[0], none, none, output(), none};
+  call->operands = {
+      product.operands[1], product.operands[0], none, none, product.operands[4], none};
   if (workspace > 0) call->operands[5] = {Use::Of::scratch, 0, scratch_offset};
   Kernel kernel;
   kernel.scratch = sums_offset;

@@ -1,3 +1,5 @@
+#include "ostinato/device/cuda/rows.h"
+
 #include <algorithm>
 
 #include "ostinato/device/cuda/elementwise.h"
@@ -38,7 +40,7 @@ std::unique_ptr<Kernel> single(Launch launch) {
 }
 
 /// Norms over the last dim, or over the last ones of something contiguous.
-/// @param operands the seven of the kernels, as NormParams lists them
+/// @param operands those of the kernels, as NormParams lists them
 std::unique_ptr<Kernel> norm(const Request& request, Functions& functions, const char* name,
                              int64_t length, std::vector<Use> operands) {
   const TensorDesc &x = *request.inputs[0], &y = request.outputs[0];
@@ -112,6 +114,16 @@ std::unique_ptr<Kernel> make_layer_norm(const Request& request, Functions& funct
   return norm(request, functions, "layer_norm", x.sizes().back(),
               {input(0), none(), input_or_none(request, 1), input_or_none(request, 2), output(0),
                none(), none()});
+}
+
+std::unique_ptr<Kernel> make_add_layer_norm(const Request& request, Functions& functions) {
+  const TensorDesc &x = *request.inputs[0], &residual = *request.inputs[1];
+  if (x.sizes().empty() || residual.sizes() != x.sizes() || residual.dtype != x.dtype) {
+    return nullptr;
+  }
+  return norm(request, functions, "layer_norm", x.sizes().back(),
+              {input(0), input(1), input_or_none(request, 2), input_or_none(request, 3), output(0),
+               none(), none(), output(1)});
 }
 
 std::unique_ptr<Kernel> make_native_layer_norm(const Request& request, Functions& functions) {
@@ -231,10 +243,30 @@ std::unique_ptr<Kernel> make_any_or_all(const Request& request, Functions& funct
 
 }  // namespace
 
+Launch rms_norm_rows(Functions& functions, const NormedRows& norm, const TensorDesc& x, Use to) {
+  const int64_t length = x.sizes()[1];
+  NormParams params{};
+  params.walk.dims = 1;
+  params.walk.sizes[0] = x.sizes()[0];
+  params.walk.strides[0][0] = x.strides()[0];
+  params.length = length;
+  params.inverse_length = 1 / static_cast<float>(length);
+  params.eps = norm.eps;
+  params.x = params.weight = params.y = type_of(x.dtype);
+  Launch launch;
+  launch.function = functions.find("rms_norm");
+  launch.grid[0] = static_cast<unsigned>(x.sizes()[0]);
+  launch.threads = threads_for(length);
+  launch.operands = {norm.x, none(), norm.weight, none(), to, none(), none(), none()};
+  launch.params = bytes_of_params(params);
+  return launch;
+}
+
 void add_rows(KernelTable& table) {
   table["rms_norm"] = make_rms_norm;
   table["add_rms_norm"] = make_add_rms_norm;
   table["layer_norm"] = make_layer_norm;
+  table["add_layer_norm"] = make_add_layer_norm;
   table["aten.native_layer_norm"] = make_native_layer_norm;
   table["aten._softmax"] = table["aten._log_softmax"] = make_softmax;
   table["aten.sum"] = table["aten.sum.dim_IntList"] = make_sum;

@@ -1,16 +1,20 @@
 #include "ostinato/device/cuda/stream.h"
 
 #include "ostinato/base/error.h"
+#include "ostinato/device/cuda/kernels/operands.h"
 
 namespace ostinato::cuda {
 
-CudaStream::CudaStream(CUcontext context) : context_(context) {
+CudaStream::CudaStream(CUcontext context, std::shared_ptr<void> tickets, bool launches_early)
+    : context_(context), tickets_(std::move(tickets)), launches_early_(launches_early) {
   OSTINATO_CUDA(cuCtxSetCurrent, context_);
   OSTINATO_CUDA(cuStreamCreate, &stream_, CU_STREAM_NON_BLOCKING);
   void* fault = nullptr;
   OSTINATO_CUDA(cuMemHostAlloc, &fault, sizeof(void*), CU_MEMHOSTALLOC_PORTABLE);
   fault_ = static_cast<const void**>(fault);
   *fault_ = nullptr;
+  OSTINATO_CUDA(cuMemsetD8Async, reinterpret_cast<CUdeviceptr>(tickets_.get()), 0,
+                kTickets * sizeof(unsigned), stream_);
 }
 
 CudaStream::~CudaStream() {

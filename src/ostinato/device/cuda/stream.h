@@ -1,5 +1,6 @@
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include "ostinato/device/cuda/driver.h"
@@ -7,11 +8,14 @@
 
 namespace ostinato::cuda {
 
-/// A stream of the driver, a word of host memory where its kernels say that an operand is bad, and
-/// executable graphs that captures left behind for the next ones to update.
+/// A stream of the driver, a word of host memory where its kernels say that an operand is bad,
+/// counters that its kernels share, and executable graphs that captures left behind for the next
+/// ones to update.
 class CudaStream final : public device::Stream {
  public:
-  explicit CudaStream(CUcontext context);
+  /// @param tickets memory of the device for kTickets counters
+  /// @param launches_early whether kernels can be resident before those they depend on are done
+  CudaStream(CUcontext context, std::shared_ptr<void> tickets, bool launches_early);
   ~CudaStream() override;
   CudaStream(const CudaStream&) = delete;
   CudaStream& operator=(const CudaStream&) = delete;
@@ -19,6 +23,8 @@ class CudaStream final : public device::Stream {
   CUstream get() const { return stream_; }
   CUcontext context() const { return context_; }
   const void** fault() const { return fault_; }
+  bool launches_early() const { return launches_early_; }
+  unsigned* tickets() const { return static_cast<unsigned*>(tickets_.get()); }
 
   /// Waits for all that was queued; throws `invalid_argument` naming the operator that met a bad
   /// element.
@@ -33,6 +39,8 @@ class CudaStream final : public device::Stream {
   CUcontext context_;
   CUstream stream_ = nullptr;
   const void** fault_ = nullptr;  // page-locked, and written by the device only when all is lost
+  std::shared_ptr<void> tickets_;
+  bool launches_early_;
   std::vector<CUgraphExec> spares_;
 };
 

@@ -13,28 +13,6 @@ __device__ inline int64_t first_of_thread() {
 }
 __device__ inline int64_t threads_of_grid() { return static_cast<int64_t>(gridDim.x) * blockDim.x; }
 
-/// Copies one element without changing a bit of it.
-__device__ inline void copy_element(void* to, int64_t to_at, const void* from, int64_t from_at,
-                                    Type type) {
-  switch (type) {
-    case Type::float32:
-    case Type::int32:
-      static_cast<int32_t*>(to)[to_at] = static_cast<const int32_t*>(from)[from_at];
-      break;
-    case Type::bfloat16:
-    case Type::float16:
-      static_cast<int16_t*>(to)[to_at] = static_cast<const int16_t*>(from)[from_at];
-      break;
-    case Type::int64:
-      static_cast<int64_t*>(to)[to_at] = static_cast<const int64_t*>(from)[from_at];
-      break;
-    case Type::uint8:
-    case Type::boolean:
-      static_cast<uint8_t*>(to)[to_at] = static_cast<const uint8_t*>(from)[from_at];
-      break;
-  }
-}
-
 }  // namespace
 
 OSTINATO_KERNEL(take, kThreads, TakeParams) {

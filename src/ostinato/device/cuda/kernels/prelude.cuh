@@ -10,14 +10,42 @@
 #ifdef OSTINATO_EMULATED
 #include "device/cuda/emulator.h"
 #else
-/// A kernel of that name for blocks of up to so many threads; its body finds `operands` and
-/// `params`.
-#define OSTINATO_KERNEL(name, most_threads, Params)                     \
+/// A kernel that may be resident before the kernels it depends on are done: each thread of it calls
+/// `wait_for_producers` before it touches what others write, and does so in any case, since the
+/// kernels after it count on it not to be done before those before it.
+#define OSTINATO_EARLY_KERNEL(name, most_threads, Params)               \
   extern "C" __global__ void __launch_bounds__(most_threads)            \
       name(const __grid_constant__ ::ostinato::cuda::Operands operands, \
            const __grid_constant__ Params params)
 #define OSTINATO_UNROLL _Pragma("unroll")
+namespace ostinato::cuda {
+// Programmatic dependent launch, from compute capability 9.0 on.
+__device__ __forceinline__ void wait_for_producers() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
 #endif
+}
+__device__ __forceinline__ void let_consumers_begin() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;");
+#endif
+}
+}  // namespace ostinato::cuda
+#endif
+
+/// A kernel of that name for blocks of up to so many threads; its body finds `operands` and
+/// `params`. The next kernel becomes resident as soon as all blocks of this one are.
+#define OSTINATO_KERNEL(name, most_threads, Params)                                       \
+  __device__ __forceinline__ void name##_body(const ::ostinato::cuda::Operands& operands, \
+                                              const Params& params);                      \
+  OSTINATO_EARLY_KERNEL(name, most_threads, Params) {                                     \
+    ::ostinato::cuda::let_consumers_begin();                                              \
+    ::ostinato::cuda::wait_for_producers();                                               \
+    name##_body(operands, params);                                                        \
+  }                                                                                       \
+  __device__ __forceinline__ void name##_body(                                            \
+      [[maybe_unused]] const ::ostinato::cuda::Operands& operands,                        \
+      [[maybe_unused]] const Params& params)
 
 namespace ostinato::cuda {
 
@@ -92,6 +120,28 @@ __device__ __forceinline__ void store(void* data, int64_t at, Type type, T value
   }
 }
 
+/// Copies one element without changing a bit of it.
+__device__ inline void copy_element(void* to, int64_t to_at, const void* from, int64_t from_at,
+                                    Type type) {
+  switch (type) {
+    case Type::float32:
+    case Type::int32:
+      static_cast<int32_t*>(to)[to_at] = static_cast<const int32_t*>(from)[from_at];
+      break;
+    case Type::bfloat16:
+    case Type::float16:
+      static_cast<int16_t*>(to)[to_at] = static_cast<const int16_t*>(from)[from_at];
+      break;
+    case Type::int64:
+      static_cast<int64_t*>(to)[to_at] = static_cast<const int64_t*>(from)[from_at];
+      break;
+    case Type::uint8:
+    case Type::boolean:
+      static_cast<uint8_t*>(to)[to_at] = static_cast<const uint8_t*>(from)[from_at];
+      break;
+  }
+}
+
 constexpr int kAtOnce = 4;  // elements that a thread takes where all lie side by side
 
 /// Four elements of a type of one, two, four or eight bytes, read or written at once.
@@ -150,6 +200,13 @@ __device__ __forceinline__ void store_four(void* data, int64_t at, Type type, co
 __device__ inline bool is_aligned(const void* pointer) {
   return reinterpret_cast<uintptr_t>(pointer) % 16 == 0;
 }
+
+/// 16 bytes, which a lane reads at once.
+template <typename T>
+struct alignas(16) Pack {
+  static constexpr int kCount = 16 / sizeof(T);
+  T values[kCount];
+};
 
 constexpr int kWarp = 32;
 constexpr unsigned kAllLanes = 0xffffffffu;

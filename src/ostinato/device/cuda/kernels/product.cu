@@ -1,7 +1,6 @@
 #include "ostinato/device/cuda/kernels/product.cuh"
 
-/// Matrix products in fp32 arithmetic: of any strides and dtypes, and of few rows, which are bound
-/// by how fast the weights can be read.
+/// Matrix products in fp32 arithmetic of any strides and dtypes, and what comes after a library's.
 namespace ostinato::cuda {
 
 namespace {
@@ -83,77 +82,22 @@ OSTINATO_KERNEL(product_finish, kThreads, ProductParams) {
   }
 }
 
-namespace {
-
-constexpr int kWarps = kThreads / kWarp;
-constexpr int kMostRows = 4;
-
-/// 16 bytes of weights.
-template <typename T>
-struct alignas(16) Pack {
-  static constexpr int kCount = 16 / sizeof(T);
-  T values[kCount];
-};
-
-/// A warp to each column of the result, that is to each row of the weights, which it reads once, 16
-/// bytes a lane and kAhead of those at a time; the rows of `a` come from the caches.
-template <typename T>
-__device__ void few_rows(const Operands& operands, const ProductParams& params) {
-  using P = Pack<T>;
-  constexpr int kAhead = 4;
-  const int64_t column = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / kWarp;
-  const int lane = static_cast<int>(threadIdx.x) % kWarp;
-  if (column >= params.columns) return;
-  const T* weights = static_cast<const T*>(operands.at[1]) + column * params.b_column;
-  const T* a = static_cast<const T*>(operands.at[0]);
-  const int rows = static_cast<int>(params.rows);
-  float sums[kMostRows] = {};
-  const auto multiply = [&](const P& pack, int64_t k) {
-    OSTINATO_UNROLL
-    for (int r = 0; r < kMostRows; ++r) {
-      if (r >= rows) break;
-      const P row = *reinterpret_cast<const P*>(a + r * params.a_row + k);
-      OSTINATO_UNROLL
-      for (int i = 0; i < P::kCount; ++i) {
-        sums[r] += to_float(pack.values[i]) * to_float(row.values[i]);
-      }
+OSTINATO_KERNEL(gate, kThreads, GateParams) {
+  const auto* gates = static_cast<const float*>(operands.at[0]);
+  const auto* ups = static_cast<const float*>(operands.at[1]);
+  const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x;
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < params.count;
+       i += step) {
+    float gate = gates[i], up = ups[i];
+    const int64_t column = i % params.columns;
+    if (operands.at[2] != nullptr) {
+      gate += load<float>(operands.at[2], column * params.gate_stride, params.gate_bias);
     }
-  };
-  constexpr int kStep = kWarp * P::kCount;
-  // Where a view begins within 16 bytes, nothing can be read in packs.
-  const bool packed = is_aligned(a) && is_aligned(operands.at[1]);
-  for (int64_t i = lane; !packed && i < params.depth; i += kWarp) {
-    OSTINATO_UNROLL
-    for (int r = 0; r < kMostRows; ++r) {
-      if (r < rows) sums[r] += to_float(weights[i]) * to_float(a[r * params.a_row + i]);
+    if (operands.at[3] != nullptr) {
+      up += load<float>(operands.at[3], column * params.up_stride, params.up_bias);
     }
-  }
-  int64_t k = packed ? lane * P::kCount : params.depth;
-  for (; k + (kAhead - 1) * kStep < params.depth; k += kAhead * kStep) {
-    P packs[kAhead];
-    OSTINATO_UNROLL
-    for (int i = 0; i < kAhead; ++i)
-      packs[i] = *reinterpret_cast<const P*>(weights + k + i * kStep);
-    OSTINATO_UNROLL
-    for (int i = 0; i < kAhead; ++i) multiply(packs[i], k + i * kStep);
-  }
-  for (; k < params.depth; k += kStep) multiply(*reinterpret_cast<const P*>(weights + k), k);
-  for (int r = 0; r < rows; ++r) {
-    // Indexed by what is known to the compiler, so that the sums stay in registers.
-    float sum = 0;
-    OSTINATO_UNROLL
-    for (int i = 0; i < kMostRows; ++i) {
-      if (i == r) sum = sums[i];
-    }
-    sum = warp_reduce(sum, Sum());
-    if (lane == 0) finish(operands, params, 0, 0, r, column, sum);
+    store(operands.at[4], i, params.y, activated(gate, params.activation) * up);
   }
 }
-
-}  // namespace
-
-OSTINATO_KERNEL(few_rows_float32, kThreads, ProductParams) { few_rows<float>(operands, params); }
-OSTINATO_KERNEL(few_rows_bfloat16, kThreads, ProductParams) { few_rows<bf16>(operands, params); }
-OSTINATO_KERNEL(few_rows_float16, kThreads, ProductParams) { few_rows<f16>(operands, params); }
 
 }  // namespace ostinato::cuda

@@ -21,4 +21,13 @@ struct ProductParams {
   Type a, b, bias, added, y;
 };
 
+/// y = activation(gate + gate bias)·(up + up bias), of float32 sums. Operands: gate, up, gate bias
+/// or none, up bias or none, y.
+struct GateParams {
+  int64_t count, columns;
+  int64_t gate_stride, up_stride;  ///< of the biases
+  Activation activation;
+  Type gate_bias, up_bias, y;
+};
+
 }  // namespace ostinato::cuda

@@ -87,7 +87,10 @@ OSTINATO_KERNEL(layer_norm, kMostThreads, NormParams) {
   const Row row = row_of(operands, params);
   const int64_t first = blockIdx.x * params.length;
   float sum = 0, squares = 0;
-  row.each([&](int64_t, float value) { sum += value; });
+  row.each([&](int64_t i, float value) {
+    sum += value;
+    if (operands.at[7] != nullptr) store(operands.at[7], first + i, params.y, value);
+  });
   const float mean = block_reduce(sum, Sum(), 0.0f) * params.inverse_length;
   row.each([&](int64_t, float value) { squares += (value - mean) * (value - mean); });
   const float scale =

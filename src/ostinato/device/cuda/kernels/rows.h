@@ -12,8 +12,8 @@ struct Walk {
 };
 
 /// A row of `length` elements side by side to each block: the first of them where `walk` says.
-/// Operands: x, residual or none, weight or none, bias or none, y, and the sum or the mean and
-/// rstd.
+/// Operands: x, residual or none, weight or none, bias or none, y, and the sum of an RMSNorm, or
+/// the mean, rstd and sum of a LayerNorm, each or none.
 struct NormParams {
   Walk walk;  ///< x, residual
   int64_t length;
