@@ -14,6 +14,10 @@ def figures(result: dict) -> str:
         return result["error"].splitlines()[0][:60]
     if "tokens_per_s" in result:
         return f"{result['tokens_per_s']:.0f} tokens/s"
+    if "batches" in result:
+        latency = result["batches"][0]["lanes"]["graph"]["latency_ms"]
+        tail = f" (p90 {latency['p90']:.3f})" if "p90" in latency else ""
+        return f"{latency['p50']:.3f} ms{tail}"
     if "p50_ms" in result:
         return f"{result['p50_ms']:.3f} ms (p95 {result['p95_ms']:.3f})"
     return "see gpu.json"
@@ -42,10 +46,20 @@ def main() -> None:
             f"A large copy moves {copy / 1e12:.2f} TB/s, counting bytes read and written;",
         ]
         lines += [f"a large bfloat16 product reaches {product / 1e12:.0f} TFLOP/s."]
+    if "parity" in result:
+        lines += ["", "| model, small | dtype | against the CPU in float32 |", "|---|---|---|"]
+        for row in result["parity"]:
+            rest = {k: v for k, v in row.items() if k not in ("model", "dtype")}
+            held = "; ".join(f"{k}: {v}" for k, v in rest.items())
+            lines += [f"| {row['model']} | {row['dtype']} | {held} |"]
     for workload in result.get("workloads", []):
         lines += ["", f"## {workload['workload']}", "", "| engine | |", "|---|---|"]
         lines += [f"| Ostinato | {figures(workload['ostinato'])} |"]
         lines += [f"| PyTorch {mode} | {figures(r)} |" for mode, r in workload["torch"].items()]
+        rate = workload["ostinato"].get("tokens_per_s")
+        if rate is not None and "ceilings" in result:
+            share = rate * workload["bytes_a_token"] / result["ceilings"]["copy_bytes_per_s"]
+            lines += ["", f"Weights are read at {share:.0%} of the large copy's speed."]
     (folder / "gpu.md").write_text("\n".join(lines) + "\n")
 
 

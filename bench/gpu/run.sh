@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # All that a machine with an NVIDIA GPU is needed for, in one call of under ten minutes: tests,
-# compute-sanitizer, ceilings, and workloads beside PyTorch. Writes gpu.json and gpu.md.
+# compute-sanitizer, parity with the CPU, ceilings, and workloads beside PyTorch. Writes gpu.json and
+# gpu.md.
 #
 #   bench/gpu/run.sh [BUILD [OUT]]
 #
@@ -23,6 +24,10 @@ print(os.path.dirname(found[0]) if found else "")')"
 export LD_LIBRARY_PATH="${libraries:+$libraries:}${LD_LIBRARY_PATH:-}"
 export OSTINATO_TEST_GPU=1 # the kernels' cases run on the GPU instead of the tests' own driver
 
+for needed in "$tests" "$build/src/ostinato/ostinato"; do
+  [ -x "$needed" ] || { echo "$needed is missing: build it first" >&2 && exit 2; }
+done
+
 note() { printf '%s\t%s\t%d\n' "$1" "$2" "$SECONDS" >>"$out/gpu-steps.tsv"; }
 : >"$out/gpu-steps.tsv"
 step() { # NAME SECONDS COMMAND…: goes on whatever happens, and notes it
@@ -39,7 +44,7 @@ step() { # NAME SECONDS COMMAND…: goes on whatever happens, and notes it
 
 cases='Cpu/*'
 few='Cpu/RowTest.Softmax/*float32:Cpu/AttentionTest.ReadsThePosition*:Cpu/ProductTest.Linear/*'
-few="$few:Cpu/CudaKernels.*:Cpu/MovementTest.*"
+few="$few:Cpu/CudaKernels.*:Cpu/MovementTest.Indexing/*:Cpu/RowTest.RotaryPair/*"
 step devices 30 "$build/src/ostinato/ostinato" devices
 step tests 120 "$tests" --gtest_filter="$cases"
 for tool in memcheck racecheck initcheck; do

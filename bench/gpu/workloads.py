@@ -1,4 +1,4 @@
-"""Ceilings of the GPU, and workloads on Ostinato's `cuda` device beside PyTorch's modes.
+"""Parity with the CPU, ceilings of the GPU, and workloads on `cuda` beside PyTorch's modes.
 
 python bench/gpu/workloads.py OSTINATO RESULT.json
 
@@ -23,6 +23,8 @@ MODES = {
     "max-autotune": {"mode": "max-autotune"},
 }
 DEADLINE = 220  # seconds for all of it: what comes later is left out and named
+FAMILIES = ("vit-base-patch16-224", "all-minilm-l6-v2", "qwen3-0.6b")
+PROMPT = 128  # tokens
 
 
 def median_ms(run, calls: int = 50, warmup: int = 5) -> dict:
@@ -57,10 +59,35 @@ def ceilings() -> dict:
 
 def ostinato(binary: str, *arguments: str) -> dict:
     """The JSON that a verb prints."""
-    done = subprocess.run([binary, *arguments, "--json"], capture_output=True, text=True)
+    command = [binary, *arguments, "--json"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    except subprocess.TimeoutExpired:
+        return {"error": "left out: it took more than a minute"}
     if done.returncode not in (0, 1):
         return {"error": done.stderr.strip() or done.stdout.strip()}
     return json.loads(done.stdout)
+
+
+def parity(binary: str, folder: Path) -> list[dict]:
+    """Small models of every family on the GPU, held to the CPU's plain loops in float32."""
+    rows = []
+    for family in FAMILIES:
+        path = folder / f"tiny-{family}"
+        subprocess.run([binary, "new-model", family, str(path), "--tiny"], check=True)
+        for dtype in ("float32", "bfloat16", "float16"):
+            report = ostinato(
+                binary, "bench", str(path), "--device", "cuda", "--dtype", dtype,
+                "--weights", "random", "--lanes", "golden,graph", "--iterations", "5",
+            )  # fmt: skip
+            row = {"model": family, "dtype": dtype}
+            if "error" in report:
+                row["error"] = report["error"]
+            else:
+                accuracy = report["batches"][0]["accuracy"]
+                row |= {name: held["verdict"] for name, held in accuracy.items()}
+            rows.append(row)
+    return rows
 
 
 def in_each_mode(measure, deadline: float) -> dict:
@@ -111,15 +138,18 @@ def qwen(binary: str, folder: Path, deadline: float) -> list[dict]:
     """Qwen3-0.6B in bfloat16: greedy decode of 128 tokens, batch 1, with a static cache."""
     own = ostinato(
         binary, "generate", str(folder), "--device", "cuda", "--dtype", "bfloat16",
-        "--weights", "random", "--prompt", "Hello", "--max-new-tokens", "128",
+        "--weights", "random", "--prompt-ids", ",".join(map(str, range(PROMPT))),
+        "--ignore-eos", "--max-new-tokens", "128",
     )  # fmt: skip
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).cuda().eval()
-    ids = torch.randint(0, 1000, (1, 128), device="cuda")
+    ids = torch.arange(PROMPT, device="cuda")[None]
+    forward = model.forward
 
     def measure(options):
         arguments = {"max_new_tokens": 128, "min_new_tokens": 128, "do_sample": False}
+        model.forward = forward
         if options is not None:
-            model.forward = torch.compile(model.forward, **options)
+            model.forward = torch.compile(forward, **options)
             arguments["cache_implementation"] = "static"
         model.generate(ids, **arguments)
         begin = time.monotonic()
@@ -128,7 +158,9 @@ def qwen(binary: str, folder: Path, deadline: float) -> list[dict]:
         return {"tokens_per_s": 128 / (time.monotonic() - begin)}
 
     modes = in_each_mode(measure, deadline)
-    return [{"workload": "Qwen3-0.6B bfloat16 decode", "ostinato": own, "torch": modes}]
+    weights = {id(p): p.numel() * p.element_size() for p in model.parameters()}
+    row = {"workload": "Qwen3-0.6B bfloat16 decode", "ostinato": own, "torch": modes}
+    return [row | {"bytes_a_token": sum(weights.values())}]
 
 
 def main() -> None:
@@ -139,9 +171,11 @@ def main() -> None:
         "gpu": torch.cuda.get_device_name(),
         "torch": torch.__version__,
         "ceilings": ceilings(),
+        "parity": [],
         "workloads": [],
     }
     with tempfile.TemporaryDirectory() as folder:
+        result["parity"] = parity(binary, Path(folder))
         for config, dtype, run in (
             ("qwen3-0.6b", "bfloat16", qwen),
             ("vit-base-patch16-224", "float16", vit),

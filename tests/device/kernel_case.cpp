@@ -257,7 +257,7 @@ Operand contiguous(Operand& operand) {
 // it is too large for kernels that are emulated thread by thread.
 std::vector<Output> run_on(device::Device& device, Problem& problem, Results results) {
   const bool attends = problem.node->op->name.find("attention") != std::string_view::npos;
-  const int64_t most = attends ? 1500 : 20000;
+  const int64_t most = attends ? 6000 : 20000;
   int64_t elements = 0;
   for (const Operand& operand : problem.operands) elements += operand.desc.numel();
   for (const ir::Value* result : problem.node->results) {

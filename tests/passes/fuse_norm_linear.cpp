@@ -17,11 +17,11 @@ std::string fused(const std::string& statements) {
 TEST(FuseNormLinear, IntoEveryKindOfProduct) {
   const std::pair<const char*, const char*> products[] = {
       {"%20 : float32(s0, 8) = aten.linear(%10, %2, %4)\n",
-       "= norm_linears(%0, %1, %2, %4) {eps=1e-06}"},
+       "= norm_linears(%0, %1, [%2, %4]) {eps=1e-06}"},
       {"%20 : float32(s0, 8) = linear(%10, %2, %4, None) {activation=\"none\"}\n",
-       "= norm_linears(%0, %1, %2, %4) {eps=1e-06}"},
-      {"%20 : float32(s0, 8), %21 : float32(s0, 8) = linears(%10, %2, %4, %3, None)\n",
-       "= norm_linears(%0, %1, %2, %4, %3, None) {eps=1e-06}"},
+       "= norm_linears(%0, %1, [%2, %4]) {eps=1e-06}"},
+      {"%20 : float32(s0, 8), %21 : float32(s0, 8) = linears(%10, [%2, %4, %3, None])\n",
+       "= norm_linears(%0, %1, [%2, %4, %3, None]) {eps=1e-06}"},
       {"%20 : float32(s0, 8) = gated_linear(%10, %2, %3, None, %4) {activation=\"silu\"}\n",
        "= norm_gated_linear(%0, %1, %2, %3, None, %4) {activation=\"silu\", eps=1e-06}"}};
   for (const auto& [product, expected] : products) {

@@ -252,7 +252,7 @@ input %1 "g" : T(48)
 input %2 "a" : T(24, 48)
 input %3 "c" : T(16, 48)
 %4 : T(b, 48) = rms_norm(%0, %1) {eps=1e-06}
-%5 : T(b, 24), %6 : T(b, 16) = linears(%4, %2, None, %3, None)
+%5 : T(b, 24), %6 : T(b, 16) = linears(%4, [%2, None, %3, None])
 %7 : T(b, 48) = rms_norm(%0, None) {eps=1e-06}
 %8 : T(b, 24) = gated_linear(%7, %2, %2, None, None) {activation="silu"}
 output "y" %5

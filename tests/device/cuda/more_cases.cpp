@@ -128,7 +128,7 @@ TEST_P(CudaKernels, ProductsOfNorms) {
     }
   }
   expect_fast_equals_reference(
-      {"norm_linears", {x({4, 2400}), {}, x({3, 1200}), {}}, {{"eps", 1e-6}}, "matmul"});
+      {"norm_linears", {x({4, 1200}), {}, x({3, 1200}), {}}, {{"eps", 1e-6}}, "matmul"});
 }
 
 /// Deep enough for several warps to a column, and more weights than one launch takes.
@@ -159,6 +159,29 @@ TEST_P(CudaKernels, AttentionInParts) {
            {query, key, value, mask, position, sinks},
            {{"causal", true}, {"window", 20}, {"softcap", 2.0}, {"scale", 0.3}},
            "matmul"});
+    }
+  }
+}
+
+/// Tensor cores take narrow dtypes: more queries and keys than one tile has, heads that fill none,
+/// and every way in which a query may not attend a key.
+TEST_P(CudaKernels, AttentionInTiles) {
+  for (const auto& [queries, keys, depth] : std::vector<std::tuple<int64_t, int64_t, int64_t>>{
+           {17, 20, 12}, {70, 150, 8}, {16, 9, 72}}) {
+    for (const Storage storage : {Storage::contiguous, Storage::sliced}) {
+      const Draw query = x({1, 2, queries, depth}, storage), key = x({1, 1, keys, depth}, storage);
+      const Draw value = x({1, 1, keys, 6}, storage), mask = x({keys});
+      const Draw allowed{DType::boolean, {1, 2, queries, keys}}, sinks = x({2});
+      const Draw position{.dtype = DType::int64, .low = 3, .high = 4};
+      expect_fast_equals_reference({"attention", {query, key, value, {}, {}, {}}, {}, "matmul"});
+      expect_fast_equals_reference({"attention",
+                                    {query, key, value, mask, position, sinks},
+                                    {{"causal", true}, {"window", 7}, {"softcap", 3.0}},
+                                    "matmul"});
+      expect_fast_equals_reference({"attention",
+                                    {query, key, value, allowed, {}, {}},
+                                    {{"causal", true}, {"offset", -2}, {"scale", 0.5}},
+                                    "matmul"});
     }
   }
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "ostinato/base/error.h"
 #include "ostinato/device/cuda/elementwise.h"
 #include "ostinato/device/cuda/factories.h"
 
@@ -26,6 +27,14 @@ int64_t splits_for(int64_t queries, int64_t keys, const Functions& functions) {
 
 void copy_strides(const TensorDesc& tensor, int64_t* strides) {
   std::copy(tensor.strides().begin(), tensor.strides().end(), strides);
+}
+
+/// Whether tensor cores take it: many queries of one narrow dtype.
+bool takes_tiles(const AttentionParams& params) {
+  constexpr int64_t kLeastQueries = 16;
+  return params.q != Type::float32 && params.k == params.q && params.v == params.q &&
+         params.y == params.q && params.queries >= kLeastQueries && params.keys > 0 &&
+         std::max(params.head_dim, params.value_dim) <= kMostTileDim;
 }
 
 /// (B, S, D) as one batch of B heads.
@@ -89,7 +98,8 @@ std::unique_ptr<Kernel> make_attention(const Request& request, Functions& functi
   params.v = type_of(v.dtype);
   params.y = type_of(y.dtype);
   const int64_t rows = params.batch * params.heads * params.queries;
-  params.splits = splits_for(rows, params.keys, functions);
+  const bool tiles = takes_tiles(params);
+  params.splits = tiles ? 1 : splits_for(rows, params.keys, functions);
   Use scratch{Use::Of::none, 0, 0};
   if (params.splits > 1) {
     scratch = {Use::Of::scratch, 0, 0};
@@ -97,8 +107,15 @@ std::unique_ptr<Kernel> make_attention(const Request& request, Functions& functi
         static_cast<size_t>(rows * params.splits * (params.value_dim + 2)) * sizeof(float);
   }
   Launch launch;
-  launch.function = functions.find("attention");
-  launch.grid[0] = static_cast<unsigned>(params.queries * params.splits);
+  if (tiles) {
+    const bool narrow = std::max(params.head_dim, params.value_dim) <= kMostTileDim / 2;
+    launch.function = functions.find(fmt::format("attention_tiles_{}_{}", name_of(q.dtype),
+                                                 narrow ? kMostTileDim / 2 : kMostTileDim));
+    launch.grid[0] = static_cast<unsigned>((params.queries + kTileQueries - 1) / kTileQueries);
+  } else {
+    launch.function = functions.find("attention");
+    launch.grid[0] = static_cast<unsigned>(params.queries * params.splits);
+  }
   launch.grid[1] = static_cast<unsigned>(params.batch * params.heads);
   launch.threads = kThreads;
   launch.operands = {{Use::Of::input, 0, 0},  {Use::Of::input, 1, 0},

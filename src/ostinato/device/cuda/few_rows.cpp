@@ -37,6 +37,7 @@ bool add_weight(FewRows& few, const Product& product) {
       p.b_column % pack != 0 || params.count == kMostWeights || p.b != p.a) {
     return false;
   }
+  params.early = (params.count == 0 || params.early != 0) && product.b_is_constant ? 1 : 0;
   params.weights[params.count++] = {p.columns, p.b_column, p.bias_row, p.bias_column, p.bias};
   few.weights.insert(few.weights.end(),
                      {product.operands[1], product.operands[2], product.operands[4]});

@@ -12,6 +12,7 @@ struct Product {
   ProductParams params{};
   std::vector<Use> operands;  ///< a, b, bias, added, y
   int64_t matrices = 1;
+  bool b_is_constant = false;  ///< no kernel writes it
 };
 
 /// All but the operands that are optional; nothing where the dtypes are not floats or the dims too

@@ -83,9 +83,10 @@ __device__ void few_rows(const Operands& operands, const FewRowsParams& params, 
     }
   };
   let_consumers_begin();
-  // No kernel of a graph writes weights, unlike x: they are on their way while others end.
-  if (packed) fetch();
+  // What no kernel writes is on its way while the kernels before this one end.
+  if (packed && params.early != 0) fetch();
   wait_for_producers();
+  if (packed && params.early == 0) fetch();
   const T* x = static_cast<const T*>(operands.at[0]);
   int64_t x_row = params.x_row;
   if (normed != nullptr) {

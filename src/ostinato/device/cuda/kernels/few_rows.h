@@ -27,6 +27,7 @@ struct FewRowsParams {
   Activation activation;
   int32_t count;  ///< of weights
   int32_t split;  ///< warps that share the depth of one column: a power of two
+  int32_t early;  ///< weights are constants, and can be read before other kernels are done
   Type added, y;
 };
 
