@@ -11,6 +11,7 @@
 #include "ostinato/passes/pipeline.h"
 #include "ostinato/runtime/evaluate.h"
 #include "ostinato/runtime/generate.h"
+#include "ostinato/runtime/passes_for.h"
 
 namespace ostinato::bench {
 
@@ -90,7 +91,9 @@ std::unique_ptr<runtime::Context> Lane::compile(ir::Graph graph, FirstCall& phas
   if (spec_.kind.mode == Mode::graph && !spec_.kind.optimised) options.passes_off = all_passes();
   if (spec_.kind.mode == Mode::eager && spec_.kind.optimised) {
     const Stopwatch optimising;
-    passes::optimise(graph, {spec_.passes_off, runtime::constant_evaluator(), {}});
+    passes::optimise(graph, {runtime::passes_off_for(device::get(spec_.device), spec_.passes_off),
+                             runtime::constant_evaluator(),
+                             {}});
     phases.passes_ms += optimising.milliseconds();
   }
   auto program = std::make_shared<const runtime::Program>(std::move(graph),

@@ -12,6 +12,7 @@
 #include "ostinato/ir/text.h"
 #include "ostinato/plan/eager.h"
 #include "ostinato/runtime/evaluate.h"
+#include "ostinato/runtime/passes_for.h"
 #include "ostinato/runtime/program.h"
 
 namespace ostinato::cli {
@@ -112,7 +113,8 @@ void watch_passes(const ir::Graph& unchanged, const EngineOptions& engine, PassT
   ir::Graph graph = unchanged.specialise({});
   table.before(graph);
   history.watch(graph);
-  passes::optimise(graph, {engine.passes_off, runtime::constant_evaluator(),
+  const auto off = runtime::passes_off_for(device::get("cpu"), engine.passes_off);
+  passes::optimise(graph, {off, runtime::constant_evaluator(),
                            [&](const passes::PassReport& pass, const ir::Graph& after) {
                              table.after(pass, after);
                              history.record(pass, after);

@@ -3,9 +3,9 @@
 #include <chrono>
 
 #include "ostinato/base/error.h"
-#include "ostinato/ops/ops.h"
 #include "ostinato/passes/expand.h"
 #include "ostinato/runtime/evaluate.h"
+#include "ostinato/runtime/passes_for.h"
 
 namespace ostinato {
 
@@ -64,12 +64,7 @@ const void* Program::on_device(const Tensor& constant, device::Stream& stream) c
 passes::PipelineOptions Program::pipeline_options(bool last) const {
   // Calls with limits of their own stay calls of their own.
   const bool late = last && options_.thread_limits.empty();
-  std::vector<std::string> off = options_.passes_off;
-  for (const passes::Pass& pass : passes::pipeline()) {
-    if (pass.makes.empty() || device_.has(ops::table().at(pass.makes))) continue;
-    off.emplace_back(pass.name);
-  }
-  return {std::move(off), constant_evaluator(), {}, late};
+  return {passes_off_for(device_, options_.passes_off), constant_evaluator(), {}, late};
 }
 
 plan::Plan Program::plan(const ir::Bindings& bindings, int threads) const {

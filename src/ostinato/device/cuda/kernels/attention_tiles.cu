@@ -232,15 +232,15 @@ __device__ void attend(const Operands& operands, const AttentionParams& params) 
     const float factor = divisor > 0 ? 1 / divisor : 0.0f;  // zeros where nothing is attended
     const int64_t query = first_query + lane / 4 + r * 8;
     if (query >= params.queries) continue;
-    T* y = static_cast<T*>(operands.at[6]) +
-           ((tile.b * params.heads + tile.h) * params.queries + query) * params.value_dim;
+    T* y = static_cast<T*>(operands.at[6]) + tile.b * params.y_strides[0] +
+           tile.h * params.y_strides[1] + query * params.y_strides[2];
     OSTINATO_UNROLL
     for (int n = 0; n < dim / 8; ++n) {
       const int column = n * 8 + lane % 4 * 2;
       OSTINATO_UNROLL
       for (int e = 0; e < 2; ++e) {
         if (column + e < params.value_dim) {
-          y[column + e] = from_float<T>(rows.sums[n][2 * r + e] * factor);
+          y[(column + e) * params.y_strides[3]] = from_float<T>(rows.sums[n][2 * r + e] * factor);
         }
       }
     }
