@@ -55,6 +55,8 @@ def main() -> None:
     for workload in result.get("workloads", []):
         lines += ["", f"## {workload['workload']}", "", "| engine | |", "|---|---|"]
         lines += [f"| Ostinato | {figures(workload['ostinato'])} |"]
+        for name, result in workload.get("variants", {}).items():
+            lines += [f"| Ostinato, {name} | {figures(result)} |"]
         lines += [f"| PyTorch {mode} | {figures(r)} |" for mode, r in workload["torch"].items()]
         rate = workload["ostinato"].get("tokens_per_s")
         if rate is not None and "ceilings" in result:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # All that a machine with an NVIDIA GPU is needed for, in one call of under ten minutes: tests,
-# compute-sanitizer, parity with the CPU, ceilings, and workloads beside PyTorch. Writes gpu.json and
-# gpu.md.
+# compute-sanitizer, parity with the CPU, ceilings, and workloads beside PyTorch. Writes gpu.json,
+# gpu.md, and persistent.svg with the tasks of one step on each multiprocessor.
 #
 #   bench/gpu/run.sh [BUILD [OUT]]
 #
@@ -42,9 +42,10 @@ step() { # NAME SECONDS COMMAND…: goes on whatever happens, and notes it
   fi
 }
 
-cases='Cpu/*'
+cases='Cpu/*:Families/Persistents.*'
 few='Cpu/RowTest.Softmax/*float32:Cpu/AttentionTest.ReadsThePosition*:Cpu/ProductTest.Linear/*'
 few="$few:Cpu/CudaKernels.*:Cpu/MovementTest.Indexing/*:Cpu/RowTest.RotaryPair/*"
+few="$few:Families/Persistents.*/qwen3"
 step devices 30 "$build/src/ostinato/ostinato" devices
 step tests 120 "$tests" --gtest_filter="$cases"
 for tool in memcheck racecheck initcheck; do

@@ -6,6 +6,7 @@ Weights are random (config-init) and the same in both: right for time, of no use
 """
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import time
 from pathlib import Path
 
 import torch
+from timeline import draw
 from transformers import AutoModelForCausalLM, AutoModelForImageClassification
 
 MODES = {
@@ -57,11 +59,13 @@ def ceilings() -> dict:
     }
 
 
-def ostinato(binary: str, *arguments: str) -> dict:
+def ostinato(binary: str, *arguments: str, **environment: str) -> dict:
     """The JSON that a verb prints."""
     command = [binary, *arguments, "--json"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=60, env={**os.environ, **environment}
+        )
     except subprocess.TimeoutExpired:
         return {"error": "left out: it took more than a minute"}
     if done.returncode not in (0, 1):
@@ -134,13 +138,35 @@ def vit(binary: str, folder: Path, deadline: float) -> list[dict]:
     return rows
 
 
-def qwen(binary: str, folder: Path, deadline: float) -> list[dict]:
-    """Qwen3-0.6B in bfloat16: greedy decode of 128 tokens, batch 1, with a static cache."""
-    own = ostinato(
+def decode(binary: str, folder: Path, tokens: int, **environment: str) -> dict:
+    """Greedy decode of so many tokens on the engine."""
+    return ostinato(
         binary, "generate", str(folder), "--device", "cuda", "--dtype", "bfloat16",
         "--weights", "random", "--prompt-ids", ",".join(map(str, range(PROMPT))),
-        "--ignore-eos", "--max-new-tokens", "128",
+        "--ignore-eos", "--max-new-tokens", str(tokens), **environment,
     )  # fmt: skip
+
+
+def persistent(binary: str, folder: Path) -> dict:
+    """Decode as one persistent launch a step, and as a graph of kernels; draws one step's tasks."""
+    results = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        times = Path(scratch) / "times.tsv"
+        decode(binary, folder, 128, OSTINATO_PERSISTENT="on", OSTINATO_TIMELINE=str(times))
+        if times.exists():
+            picture = Path(sys.argv[2]).parent / "persistent.svg"
+            picture.write_text(draw(times.read_text().splitlines()))
+    for tokens in (128, 512):
+        for name, value in (("persistent", "on"), ("graph of kernels", "off")):
+            result = decode(binary, folder, tokens, OSTINATO_PERSISTENT=value)
+            results[f"{name}, {tokens} tokens"] = result
+    return results
+
+
+def qwen(binary: str, folder: Path, deadline: float) -> list[dict]:
+    """Qwen3-0.6B in bfloat16: greedy decode of 128 tokens, batch 1, with a static cache."""
+    own = decode(binary, folder, 128)
+    variants = persistent(binary, folder)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).cuda().eval()
     ids = torch.arange(PROMPT, device="cuda")[None]
     forward = model.forward
@@ -160,6 +186,7 @@ def qwen(binary: str, folder: Path, deadline: float) -> list[dict]:
     modes = in_each_mode(measure, deadline)
     weights = {id(p): p.numel() * p.element_size() for p in model.parameters()}
     row = {"workload": "Qwen3-0.6B bfloat16 decode", "ostinato": own, "torch": modes}
+    row["variants"] = variants
     return [row | {"bytes_a_token": sum(weights.values())}]
 
 

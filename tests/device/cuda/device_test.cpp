@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+
 #include "device/cuda/fake_driver.h"
 #include "ostinato/base/error.h"
 #include "ostinato/bench/metrics.h"
@@ -26,8 +28,14 @@ using runtime::Program;
 /// On a machine with one GPU, whose calls are counted from the test's beginning.
 class CudaDevice : public testing::Test {
  protected:
-  CudaDevice() { use_fake_driver(); }
-  ~CudaDevice() override { use_fake_driver(); }
+  CudaDevice() {
+    use_fake_driver();
+    setenv("OSTINATO_PERSISTENT", "off", 1);  // persistent_test.cpp has the other way to decode
+  }
+  ~CudaDevice() override {
+    use_fake_driver();
+    unsetenv("OSTINATO_PERSISTENT");
+  }
 
   static device::Device& gpu() { return device::get("cuda:0"); }
 
@@ -86,6 +94,7 @@ TEST_F(CudaDevice, SaysThatMemoryIsShort) {
 }
 
 TEST_F(CudaDevice, CountsItsMemory) {
+  const auto first = gpu().allocate(1);  // waits for what was given back before
   const size_t before = pool_use(gpu()).used;
   {
     const auto memory = gpu().allocate(1 << 20);

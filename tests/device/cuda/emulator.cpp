@@ -3,6 +3,7 @@
 #include <setjmp.h>
 #include <ucontext.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <map>
 #include <memory>
@@ -13,32 +14,39 @@ Index thread_index, block_index, block_size, grid_size;
 
 namespace {
 
-enum class State { fresh, runnable, at_warp, at_block, done };
+enum class State { fresh, runnable, at_warp, at_first, at_block, polling, done };
 
 /// Runs the threads of one block after the other. A fiber goes on with the next thread that has
 /// not begun when its own is done, so that kernels without barriers need but one.
 class Block {
  public:
-  void run(const Kernel& kernel, unsigned threads, const void* operands, const void* params) {
+  void begin(const Kernel& kernel, const Launch& launch, const void* operands, const void* params) {
     kernel_ = &kernel;
     operands_ = operands;
     params_ = params;
-    states_.assign(threads, State::fresh);
-    fiber_of_.assign(threads, nullptr);
-    waited_.assign(threads, false);
+    states_.assign(launch.threads, State::fresh);
+    fiber_of_.assign(launch.threads, nullptr);
+    waited_.assign(launch.threads, false);
+    shared.assign((launch.shared_bytes + 127) / 128, {});
     begun_ = 0;
-    for (;;) {
-      if (begun_ < threads) {
-        resume(*idle_fiber());
-        continue;
-      }
-      if (!release()) break;
-      for (unsigned i = 0; i < threads; ++i) {
-        if (states_[i] != State::runnable) continue;
-        thread_index.x = i;
-        resume(*fiber_of_[i]);
-      }
+    rounds_ = 0;
+  }
+
+  /// Each thread until it waits; false when all are done.
+  bool go_on() {
+    while (begun_ < states_.size()) resume(*idle_fiber());
+    if (!release()) return false;
+    for (unsigned i = 0; i < states_.size(); ++i) {
+      if (states_[i] != State::runnable) continue;
+      thread_index.x = i;
+      resume(*fiber_of_[i]);
     }
+    return true;
+  }
+
+  void wait_for_first(unsigned threads) {
+    first_ = threads;
+    wait(State::at_first);
   }
 
   void wait(State state) {
@@ -52,6 +60,10 @@ class Block {
   void note_wait() { waited_[thread_index.x] = true; }
 
   uint64_t slots[32 * 32] = {};
+  struct alignas(128) Line {
+    char bytes[128];
+  };
+  std::vector<Line> shared;
 
  private:
   static constexpr size_t kStackBytes = 128 << 10;
@@ -106,10 +118,11 @@ class Block {
     }
   }
 
-  /// Lets warps whose lanes all wait for each other go on, or else the block; false when all is
-  /// done. Threads that wait for what can never come end the process.
+  /// Lets warps whose lanes all wait for each other go on, and those who asked for a turn, or the
+  /// first threads, or else the block; false when all is done. Threads that wait for what can never
+  /// come end the process.
   bool release() {
-    bool any = false, unfinished = false, all_at_block = true;
+    bool any = false, unfinished = false, all_at_block = true, all_at_first = first_ > 0;
     for (size_t warp = 0; warp < states_.size(); warp += 32) {
       const size_t end = std::min(warp + 32, states_.size());
       bool waits = false, whole = true;
@@ -118,11 +131,20 @@ class Block {
         waits = waits || states_[i] == State::at_warp;
         whole = whole && (states_[i] == State::at_warp || states_[i] == State::done);
         all_at_block = all_at_block && (states_[i] == State::at_block || states_[i] == State::done);
+        if (i < first_) all_at_first = all_at_first && states_[i] == State::at_first;
       }
       if (!waits || !whole) continue;
       set(State::at_warp, warp, end);
       any = true;
     }
+    if (all_at_first) {
+      set(State::at_first, 0, first_);
+      any = true;
+    }
+    constexpr int kMostRounds = 1 << 20;
+    rounds_ = any ? 0 : rounds_ + 1;
+    if (rounds_ > kMostRounds) std::abort();
+    any = set(State::polling, 0, states_.size()) || any;
     if (!any && unfinished) {
       if (!all_at_block) std::abort();
       set(State::at_block, 0, states_.size());
@@ -130,10 +152,14 @@ class Block {
     return unfinished;
   }
 
-  void set(State from, size_t begin, size_t end) {
+  bool set(State from, size_t begin, size_t end) {
+    bool any = false;
     for (size_t i = begin; i < end; ++i) {
-      if (states_[i] == from) states_[i] = State::runnable;
+      if (states_[i] != from) continue;
+      states_[i] = State::runnable;
+      any = true;
     }
+    return any;
   }
 
   const Kernel* kernel_ = nullptr;
@@ -143,16 +169,21 @@ class Block {
   std::vector<Fiber*> fiber_of_;
   std::vector<std::unique_ptr<Fiber>> fibers_;
   Fiber* current_ = nullptr;
-  unsigned begun_ = 0;
+  unsigned begun_ = 0, first_ = 0;
+  int rounds_ = 0;  // in which threads did nothing but poll
   jmp_buf scheduler_;
 };
 
-Block& block() {
-  static auto* const instance = new Block;
-  return *instance;
+/// Blocks are kept with their fibers, for the next launch.
+Block& block(size_t index) {
+  static auto* const blocks = new std::vector<std::unique_ptr<Block>>;
+  while (blocks->size() <= index) blocks->push_back(std::make_unique<Block>());
+  return *(*blocks)[index];
 }
 
-void Block::work() { block().take_threads(); }
+Block* running = nullptr;
+
+void Block::work() { running->take_threads(); }
 
 std::map<std::string, Kernel>& kernels() {
   static std::map<std::string, Kernel> table;
@@ -161,10 +192,13 @@ std::map<std::string, Kernel>& kernels() {
 
 }  // namespace
 
-void wait_for_block() { block().wait(State::at_block); }
-void wait_for_warp() { block().wait(State::at_warp); }
-void note_wait() { block().note_wait(); }
-uint64_t* lane_slots() { return block().slots + thread_index.x / 32 * 32; }
+void wait_for_block() { running->wait(State::at_block); }
+void wait_for_warp() { running->wait(State::at_warp); }
+void wait_for_first(unsigned threads) { running->wait_for_first(threads); }
+void wait_for_others() { running->wait(State::polling); }
+void note_wait() { running->note_wait(); }
+uint64_t* lane_slots() { return running->slots + thread_index.x / 32 * 32; }
+char* shared_memory() { return running->shared.data()->bytes; }
 
 const Kernel* find(const std::string& name) {
   const auto found = kernels().find(name);
@@ -175,15 +209,37 @@ bool add(const std::string& name, Kernel kernel) {
   return kernels().emplace(name, std::move(kernel)).second;
 }
 
-void launch(const Kernel& kernel, Index grid, unsigned threads, const void* operands,
-            const void* params) {
+namespace {
+
+/// All blocks of one dim, each as far as it can go, in turns.
+void launch_together(const Kernel& kernel, const Launch& launch, const void* operands,
+                     const void* params) {
+  for (unsigned i = 0; i < launch.grid.x; ++i) block(i).begin(kernel, launch, operands, params);
+  std::vector<bool> unfinished(launch.grid.x, true);
+  while (std::find(unfinished.begin(), unfinished.end(), true) != unfinished.end()) {
+    for (block_index = {}; block_index.x < launch.grid.x; ++block_index.x) {
+      if (!unfinished[block_index.x]) continue;
+      running = &block(block_index.x);
+      unfinished[block_index.x] = running->go_on();
+    }
+  }
+}
+
+}  // namespace
+
+void launch(const Kernel& kernel, const Launch& launch, const void* operands, const void* params) {
+  const Index grid = launch.grid;
   grid_size = grid;
-  block_size = {threads, 1, 1};
+  block_size = {launch.threads, 1, 1};
   thread_index = {};
+  if (launch.cooperative) return launch_together(kernel, launch, operands, params);
+  running = &block(0);
   for (block_index.z = 0; block_index.z < grid.z; ++block_index.z) {
     for (block_index.y = 0; block_index.y < grid.y; ++block_index.y) {
       for (block_index.x = 0; block_index.x < grid.x; ++block_index.x) {
-        block().run(kernel, threads, operands, params);
+        running->begin(kernel, launch, operands, params);
+        while (running->go_on()) {
+        }
       }
     }
   }

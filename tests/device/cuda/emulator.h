@@ -24,6 +24,12 @@ void wait_for_block();
 void wait_for_warp();
 /// Notes that this thread has waited for the kernels before; every thread has to.
 void note_wait();
+/// Of the block's first threads, of which there are so many.
+void wait_for_first(unsigned threads);
+/// Lets all other threads go on, those of other blocks of a cooperative launch too.
+void wait_for_others();
+/// The block's own, as much as the launch asks for.
+char* shared_memory();
 /// The 8 bytes that each lane of the warp gave last.
 uint64_t* lane_slots();
 
@@ -36,8 +42,14 @@ struct Kernel {
 const Kernel* find(const std::string& name);
 bool add(const std::string& name, Kernel kernel);
 
-void launch(const Kernel& kernel, Index grid, unsigned threads, const void* operands,
-            const void* params);
+/// How a kernel is started.
+struct Launch {
+  Index grid;
+  unsigned threads = 1, shared_bytes = 0;
+  bool cooperative = false;  ///< all blocks at once, so that they can wait for each other
+};
+
+void launch(const Kernel& kernel, const Launch& launch, const void* operands, const void* params);
 
 template <typename T>
 T exchange(T value, unsigned lane) {
@@ -106,3 +118,4 @@ inline void let_consumers_begin() {}
   static void name([[maybe_unused]] const ::ostinato::cuda::Operands& operands,       \
                    [[maybe_unused]] const Params& params)
 #define OSTINATO_UNROLL
+#define OSTINATO_UNROLL_4

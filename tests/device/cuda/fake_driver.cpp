@@ -78,16 +78,15 @@ Memory& memory() {
   return *instance;
 }
 
+constexpr int kSharedBytes = 227 << 10;  // that a block may take, as on Hopper
+
 /// A launch with its arguments copied, as the driver copies them.
 struct Launched {
   const emulator::Kernel* kernel;
-  emulator::Index grid;
-  unsigned threads;
+  emulator::Launch launch;
   std::vector<std::byte> operands, params;
 
-  void operator()() const {
-    emulator::launch(*kernel, grid, threads, operands.data(), params.data());
-  }
+  void operator()() const { emulator::launch(*kernel, launch, operands.data(), params.data()); }
 };
 
 template <typename Params>
@@ -98,8 +97,7 @@ Launched launched(const Params& node) {
     return std::vector<std::byte>(begin, begin + bytes);
   };
   return {kernel,
-          {node.gridDimX, node.gridDimY, node.gridDimZ},
-          node.blockDimX,
+          {{node.gridDimX, node.gridDimY, node.gridDimZ}, node.blockDimX, node.sharedMemBytes},
           copy(node.kernelParams[0], sizeof(Operands)),
           copy(node.kernelParams[1], kernel->params_bytes)};
 }
@@ -192,7 +190,9 @@ void fill_machine(Driver& fake) {
   fake.cuDeviceGetAttribute = [](int* value, CUdevice_attribute which, CUdevice) {
     *value = which == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR   ? machine.capability / 10
              : which == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR ? machine.capability % 10
-                                                                     : 2;  // multiprocessors
+             : which == CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
+                 ? kSharedBytes
+                 : 2;  // multiprocessors
     return CUDA_SUCCESS;
   };
   fake.cuDeviceGetPCIBusId = [](char* id, int, CUdevice) { return *id = '\0', CUDA_SUCCESS; };
@@ -204,6 +204,33 @@ void fill_machine(Driver& fake) {
   };
   fake.cuCtxSetCurrent = [](CUcontext context) {
     return context != nullptr ? CUDA_SUCCESS : CUDA_ERROR_INVALID_CONTEXT;
+  };
+}
+
+void fill_cooperative(Driver& fake) {
+  fake.cuCtxGetDevice = [](CUdevice* device) { return *device = 0, CUDA_SUCCESS; };
+  fake.cuFuncSetAttribute = [](CUfunction, CUfunction_attribute, int value) {
+    return value <= kSharedBytes ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+  };
+  fake.cuOccupancyMaxActiveBlocksPerMultiprocessor = [](int* blocks, CUfunction, int,
+                                                        size_t shared) {
+    return *blocks = static_cast<int>(kSharedBytes / shared), CUDA_SUCCESS;
+  };
+  fake.cuLaunchCooperativeKernel = [](CUfunction function, unsigned x, unsigned, unsigned,
+                                      unsigned threads, unsigned, unsigned, unsigned shared,
+                                      CUstream stream, void** params) {
+    CUDA_KERNEL_NODE_PARAMS node{};
+    node.func = function;
+    node.gridDimX = x;
+    node.gridDimY = node.gridDimZ = 1;
+    node.blockDimX = threads;
+    node.sharedMemBytes = shared;
+    node.kernelParams = params;
+    ++counts.cooperative_launches;
+    Launched work = launched(node);
+    work.launch.cooperative = true;
+    queue(stream, std::move(work));
+    return CUDA_SUCCESS;
   };
 }
 
@@ -370,6 +397,7 @@ void use_fake_driver(const FakeMachine& given) {
   static const Driver fake = [] {
     Driver driver;
     fill_machine(driver);
+    fill_cooperative(driver);
     fill_memory(driver);
     fill_streams(driver);
     fill_graphs(driver);

@@ -18,7 +18,7 @@ struct FakeMachine {
 /// What has been called, counted since `use_fake_driver`.
 struct FakeCounts {
   size_t graph_launches = 0, kernel_launches = 0, instantiations = 0, updates = 0, patches = 0;
-  size_t synchronisations = 0;
+  size_t synchronisations = 0, cooperative_launches = 0;
   struct Graph {
     size_t kernels = 0, calls = 0;  ///< nodes: of ours, and of libraries
     size_t early = 0;               ///< kernels that may be resident before the one before is done

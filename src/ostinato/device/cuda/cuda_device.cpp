@@ -8,6 +8,7 @@
 #include "ostinato/base/error.h"
 #include "ostinato/device/cuda/capture.h"
 #include "ostinato/device/cuda/images.h"
+#include "ostinato/device/cuda/persistent_capture.h"
 #include "ostinato/device/cuda/select.h"
 
 namespace ostinato::cuda {
@@ -15,6 +16,7 @@ namespace ostinato::cuda {
 namespace {
 
 constexpr std::string_view kStage = "device/cuda";
+constexpr int kHopper = 90;  // the first with programmatic dependent launch and bulk copies
 
 int attribute(CUdevice device, CUdevice_attribute which) {
   int value = 0;
@@ -155,7 +157,6 @@ class CudaDevice final : public device::Device {
   }
 
   std::unique_ptr<device::Stream> make_stream(int) override {
-    constexpr int kHopper = 90;
     return std::make_unique<CudaStream>(open().context(),
                                         open().allocate(kTickets * sizeof(unsigned), nullptr),
                                         capability() >= kHopper);
@@ -165,7 +166,10 @@ class CudaDevice final : public device::Device {
     const Factory make = find_factory(request.node->op->name);
     if (make == nullptr) return nullptr;
     std::unique_ptr<Kernel> kernel = make(request, open());
-    if (kernel != nullptr) kernel->node = request.node;
+    if (kernel != nullptr) {
+      kernel->node = request.node;
+      kernel->request = request;
+    }
     return kernel;
   }
   bool has(const ir::OpRow& op) const override { return find_factory(op.name) != nullptr; }
@@ -175,7 +179,7 @@ class CudaDevice final : public device::Device {
   }
   std::unique_ptr<device::Capture> capture(std::vector<device::Step> steps,
                                            device::Stream& stream) override {
-    return std::make_unique<CudaCapture>(std::move(steps), own(stream));
+    return make_capture(std::move(steps), *this, open(), own(stream), capability() >= kHopper);
   }
   void synchronise(device::Stream& stream) override { own(stream).synchronise(); }
 

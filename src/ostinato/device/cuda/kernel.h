@@ -47,6 +47,7 @@ class Kernel final : public device::Kernel {
   };
 
   const ir::Node* node = nullptr;
+  device::Request request;  ///< what it was prepared for
   std::vector<Work> work;
   size_t scratch = 0;
 };

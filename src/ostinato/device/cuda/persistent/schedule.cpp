@@ -160,7 +160,7 @@ void Planner::take_embedding(const Call& call) {
                 {},
                 weight.desc->sizes()[0],
                 weight.desc->sizes()[1]};
-  const int stage = stages_.add(after, std::string(call.request.node->op->name));
+  const int stage = stages_.add(after, call.request.node);
   write(result(call, 0), stage, task.embed.output);
   stages_.place(stages_.least_loaded(), stage, task, 0);
 }
@@ -176,7 +176,7 @@ void Planner::take_selection(const Call& call) {
   task.kind = Kind::check;
   std::vector<int> after;
   task.check = {read(index, after), 1};
-  stages_.place(stages_.least_loaded(), stages_.add(after, "check"), task, 0);
+  stages_.place(stages_.least_loaded(), stages_.add(after, call.request.node), task, 0);
   flow_.write(call.outputs[0], call.request.outputs[0], flow_.read(self.address, *self.desc));
 }
 
@@ -279,7 +279,7 @@ void Planner::take_product(const Call& call) {
       read(*operand, after);
     }
   }
-  const int stage = stages_.add(after, std::string(call.request.node->op->name));
+  const int stage = stages_.add(after, call.request.node);
   if (parts.size() == 1) rows_of_[stage] = rows;
   // The rows of all parts in one line, of which each multiprocessor takes a run.
   const std::vector<int64_t> shares = stages_.shares(rows);
@@ -416,7 +416,7 @@ void Planner::take_attention(const Call& call) {
   const int most = std::clamp(kSums / heads, 1, kMostSplits);
   attend.splits = std::clamp(stages_.multiprocessors() / (groups * parts), 1, most);
   attend.partial = room(static_cast<size_t>(heads * attend.splits) * (dim + 2) * sizeof(float));
-  const int stage = stages_.add(deferred_.at(&rotary).after, std::string(node.op->name));
+  const int stage = stages_.add(deferred_.at(&rotary).after, &node);
   place_heads(attend, heads, groups, stage);
   auto& [product, unused, after] = deferred_[&call];
   product.prologue = Input::joined;
@@ -474,7 +474,7 @@ void Planner::take_argmax(const Call& call) {
   Task task{};
   task.kind = Kind::pick;
   task.pick = {best, {}, count};
-  const int stage = stages_.add({datum.stage}, std::string(call.request.node->op->name));
+  const int stage = stages_.add({datum.stage}, call.request.node);
   write(output, stage, task.pick.output);
   stages_.place(stages_.least_loaded(), stage, task, 0);
 }

@@ -5,10 +5,10 @@
 
 namespace ostinato::cuda::persistent {
 
-int Stages::add(std::vector<int> after, std::string label) {
+int Stages::add(std::vector<int> after, const ir::Node* node) {
   Stage stage;
   stage.before.resize(stages_.size());
-  stage.label = std::move(label);
+  stage.node = node;
   std::sort(after.begin(), after.end(), std::greater<>());  // what is implied comes later
   for (const int other : after) {
     if (other < 0 || stage.before[static_cast<size_t>(other)]) continue;
@@ -48,13 +48,15 @@ std::vector<int64_t> Stages::shares(int64_t count) const {
 
 void Stages::finish(Schedule& schedule) const {
   schedule.counters = static_cast<int32_t>(stages_.size());
-  for (const Stage& stage : stages_) schedule.labels.push_back(stage.label);
+  for (const Stage& stage : stages_) schedule.labels.emplace_back(stage.node->op->name);
   for (int sm = 0; sm < multiprocessors(); ++sm) {
     schedule.first.push_back(static_cast<int32_t>(schedule.tasks.size()));
     for (const Placed& placed : placed_) {
       if (placed.multiprocessor != sm) continue;
       Task task = placed.task;
-      const auto& waits = stages_[static_cast<size_t>(task.call)].waits;
+      const Stage& stage = stages_[static_cast<size_t>(task.call)];
+      const auto& waits = stage.waits;
+      task.node = stage.node;
       for (size_t i = 0; i < waits.size(); ++i) task.waits[i] = {waits[i], tasks_of(waits[i])};
       schedule.tasks.push_back(task);
     }

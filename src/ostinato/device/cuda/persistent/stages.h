@@ -14,8 +14,8 @@ class Stages {
 
   int multiprocessors() const { return static_cast<int>(loads_.size()); }
 
-  /// A stage that comes after others, by what it reads; negative ones are left out.
-  int add(std::vector<int> after, std::string label);
+  /// A stage for a call, after others, by what it reads; negative ones are left out.
+  int add(std::vector<int> after, const ir::Node* node);
 
   /// Gives a multiprocessor one more task, which keeps it busy with so many bytes of memory.
   void place(int multiprocessor, int stage, Task task, size_t bytes);
@@ -42,7 +42,7 @@ class Stages {
     std::vector<int> waits;
     std::vector<bool> before;  // all stages that are done when this one begins
     int tasks = 0;
-    std::string label;
+    const ir::Node* node = nullptr;
   };
   struct Placed {
     int multiprocessor;

@@ -103,7 +103,8 @@ struct Task {
   Kind kind;
   int32_t signal;  ///< the counter that grows by one when the task is done
   Wait waits[kWaits];
-  int32_t call;  ///< which of the graph's calls it is a part of
+  int32_t call;      ///< which of the schedule's stages it is a part of
+  const void* node;  ///< the host's: what a fault is reported for
   union {
     Check check;
     Embed embed;
@@ -113,9 +114,15 @@ struct Task {
   };
 };
 
-/// Where the parts of a schedule lie in its memory, and what the launch is for.
+/// When a task's turn came, its waits were over, and it was done; nanoseconds of the GPU's clock.
+struct Times {
+  uint64_t turn, begin, end;
+};
+
+/// Where the parts of a schedule lie in its memory.
 struct Launched {
   uint64_t tasks, first, counters;  ///< offsets in bytes; after the counters one for blocks
+  uint64_t times;                   ///< of Times, one a task; zero where nobody asks for them
   int32_t counter_count;
   int32_t stages;        ///< that fit into shared memory
   int32_t vector_bytes;  ///< of shared memory, for the longest vector

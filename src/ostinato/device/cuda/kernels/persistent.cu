@@ -1,0 +1,182 @@
+#include "ostinato/device/cuda/kernels/persistent_attention.cuh"
+
+/// A whole decoding step in one launch: each block takes the tasks of its list in order, and waits
+/// by counters for those of other blocks. All blocks must run at once.
+namespace ostinato::cuda::persistent {
+
+namespace {
+
+constexpr int kTaskWords = sizeof(Task) / 4;
+static_assert(sizeof(Task) % 8 == 0 && kTaskWords <= kConsumers);
+
+#if defined(OSTINATO_EMULATED) || __CUDA_ARCH__ >= 900
+
+/// Where a task and the one after it stand, and the barriers.
+struct Fixed {
+  alignas(16) uint32_t tasks[2][kTaskWords];
+  float shares[kConsumerWarps];
+  Barrier full[kMostStages], empty[kMostStages];
+};
+
+static_assert(sizeof(Fixed) <= kFixedBytes);
+
+struct Queue {
+  const Task* tasks;
+  int first, last;
+  int32_t* counters;
+  Times* times;  // null where nobody asks for them
+};
+
+__device__ Queue queue_of(const Operands& operands, const Launched& params) {
+  char* memory = static_cast<char*>(operands.at[0]);
+  const auto* first = reinterpret_cast<const int32_t*>(memory + params.first) + blockIdx.x;
+  return {reinterpret_cast<const Task*>(memory + params.tasks), first[0], first[1],
+          reinterpret_cast<int32_t*>(memory + params.counters),
+          params.times == 0 ? nullptr : reinterpret_cast<Times*>(memory + params.times)};
+}
+
+/// A stage's bytes, once its last ones have been used.
+__device__ void fill(Ring& ring, const char* first, const char* second, uint32_t bytes) {
+  Barrier& full = ring.full[ring.slot];
+  wait(ring.empty[ring.slot], ring.parity ^ 1);
+  arrive_and_expect(full, second != nullptr ? 2 * bytes : bytes);
+  bulk_copy(ring.stage(), first, bytes, full);
+  if (second != nullptr) bulk_copy(ring.stage() + kStageBytes / 2, second, bytes, full);
+  ring.next();
+}
+
+__device__ void load(Block& block, const Product& task) {
+  const int units = task.rows * task.segments, per_stage = units_per_stage(task);
+  const int64_t bytes = static_cast<int64_t>(task.depth / task.segments) * 2;
+  const char *first = block.at(task.weights[0]), *second = block.at(task.weights[1]);
+  for (int begin = 0; begin < units; begin += per_stage) {
+    const int count = min(per_stage, units - begin);
+    fill(block.ring, first + begin * bytes, second == nullptr ? nullptr : second + begin * bytes,
+         static_cast<uint32_t>(count * bytes));
+  }
+}
+
+/// Keys and values of earlier steps, which no task of this one writes.
+__device__ void load(Block& block, const Attend& task) {
+  const int64_t position = *block.at<const int64_t>(task.position);
+  if (position < 0 || position >= task.capacity) return;
+  const Keys keys = keys_of(position, task.window, task.splits, task.split);
+  const int per_stage = keys_per_stage(task);
+  const int64_t bytes = static_cast<int64_t>(task.head_dim) * 2;
+  const char *first = block.at(task.key_cache), *second = block.at(task.value_cache);
+  for (int64_t begin = keys.begin; begin < keys.end; begin += per_stage) {
+    const int64_t count = min(static_cast<int64_t>(per_stage), keys.end - begin);
+    fill(block.ring, first + begin * bytes, second + begin * bytes,
+         static_cast<uint32_t>(count * bytes));
+  }
+}
+
+/// The loader's side: what all tasks read of weights and caches, in their order, as soon as there
+/// is room, whether or not their turn has come.
+__device__ void load_all(Block& block, const Queue& queue) {
+  for (int i = queue.first; i < queue.last; ++i) {
+    const Task& task = queue.tasks[i];
+    if (task.kind == Kind::product) load(block, task.product);
+    if (task.kind == Kind::attend) load(block, task.attend);
+  }
+}
+
+__device__ void wait_for(const Task& task, const int32_t* counters) {
+  if (threadIdx.x == 0) {
+    for (int i = 0; i < kWaits; ++i) {
+      if (task.waits[i].counter < 0) continue;
+      while (acquire(counters + task.waits[i].counter) < task.waits[i].count) pause();
+    }
+  }
+  sync_consumers();
+}
+
+template <typename T>
+__device__ void run(Block& block, const Task& task) {
+  block.node = task.node;
+  switch (task.kind) {
+    case Kind::check: index_of(block, task.check.index, task.check.limit); break;
+    case Kind::embed: embed<T>(block, task.embed); break;
+    case Kind::product: product<T>(block, task.product); break;
+    case Kind::attend: attend<T>(block, task.attend); break;
+    case Kind::pick: pick(block, task.pick); break;
+  }
+}
+
+/// The consumers' side.
+template <typename T>
+__device__ void run_all(Block& block, const Queue& queue, Fixed& fixed) {
+  const int thread = static_cast<int>(threadIdx.x);
+  const auto word_of = [&](int i) {
+    return i < queue.last && thread < kTaskWords
+               ? reinterpret_cast<const uint32_t*>(queue.tasks + i)[thread]
+               : 0u;
+  };
+  if (thread < kTaskWords) fixed.tasks[queue.first & 1][thread] = word_of(queue.first);
+  sync_consumers();
+  for (int i = queue.first; i < queue.last; ++i) {
+    const Task& task = *reinterpret_cast<const Task*>(fixed.tasks[i & 1]);
+    const uint32_t next = word_of(i + 1);  // on its way while this one runs
+    const bool timed = queue.times != nullptr && thread == 0;
+    if (timed) queue.times[i].turn = now();
+    wait_for(task, queue.counters);
+    if (timed) queue.times[i].begin = now();
+    run<T>(block, task);
+    if (thread < kTaskWords) fixed.tasks[(i + 1) & 1][thread] = next;
+    sync_consumers();
+    if (thread != 0) continue;
+    if (timed) queue.times[i].end = now();
+    __threadfence();
+    release_one(queue.counters + task.signal);
+  }
+}
+
+/// The last block to be done leaves the counters as the next launch expects them.
+__device__ void leave(const Launched& params, const Queue& queue) {
+  int32_t* done = queue.counters + params.counter_count;
+  __threadfence();
+  if (atomicAdd(done, 1) != static_cast<int>(gridDim.x) - 1) return;
+  for (int i = 0; i <= params.counter_count; ++i) queue.counters[i] = 0;
+}
+
+template <typename T>
+__device__ void step(const Operands& operands, const Launched& params) {
+  char* const shared = shared_memory();
+  char* const vector = shared + params.stages * kStageBytes;
+  auto* const sums = reinterpret_cast<float*>(vector + params.vector_bytes);
+  Fixed& fixed = *reinterpret_cast<Fixed*>(sums + kSums);
+  if (threadIdx.x == 0) {
+    for (int i = 0; i < params.stages; ++i) {
+      init(fixed.full[i], 1);
+      init(fixed.empty[i], kConsumerWarps);
+    }
+    publish_barriers();
+  }
+  __syncthreads();
+  Block block{operands, vector, sums, fixed.shares,
+              Ring{shared, fixed.full, fixed.empty, params.stages}};
+  const Queue queue = queue_of(operands, params);
+  if (threadIdx.x >= kConsumers) {
+    if (threadIdx.x == kConsumers) load_all(block, queue);
+  } else {
+    run_all<T>(block, queue, fixed);
+    if (threadIdx.x == 0) leave(params, queue);
+  }
+}
+
+#else
+
+/// Bulk copies begin with compute capability 9.0; the device launches this on no other.
+template <typename T>
+__device__ void step(const Operands&, const Launched&) {
+  __trap();
+}
+
+#endif
+
+}  // namespace
+
+OSTINATO_KERNEL(persistent_bfloat16, kThreads, Launched) { step<bf16>(operands, params); }
+OSTINATO_KERNEL(persistent_float16, kThreads, Launched) { step<f16>(operands, params); }
+
+}  // namespace ostinato::cuda::persistent

@@ -1,0 +1,171 @@
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <numeric>
+
+#include "device/cuda/fake_driver.h"
+#include "ostinato/device/cuda/persistent_capture.h"
+#include "ostinato/runtime/context.h"
+#include "support/decoder.h"
+#include "support/expect_error.h"
+
+/// The persistent launch's kernel, run on the host, beside the graph of kernels.
+namespace ostinato::cuda {
+namespace {
+
+using runtime::Context;
+using runtime::Mode;
+using runtime::Program;
+
+/// Sets OSTINATO_PERSISTENT while it lives.
+class Forced {
+ public:
+  explicit Forced(const char* value) { setenv("OSTINATO_PERSISTENT", value, 1); }
+  ~Forced() { unsetenv("OSTINATO_PERSISTENT"); }
+  Forced(const Forced&) = delete;
+  Forced& operator=(const Forced&) = delete;
+};
+
+Tensor integer(int64_t value, std::vector<int64_t> shape) {
+  Tensor tensor = Tensor::empty(DType::int64, std::move(shape));
+  *tensor.as<int64_t>() = value;
+  return tensor;
+}
+
+std::vector<Tensor> step(Context& context, int64_t token, int64_t position, int64_t last = 0) {
+  return context.run({{integer(token, {1, 1}), integer(position, {}), integer(last, {1})}});
+}
+
+std::unique_ptr<Context> open(const ir::Graph& graph, std::string_view device,
+                              Mode mode = Mode::graph) {
+  return std::make_unique<Context>(std::make_shared<const Program>(
+      graph.specialise({}), device::get(device), runtime::ProgramOptions{mode, 1, {}}));
+}
+
+/// The largest difference, of the largest magnitude that is expected.
+double distance(const Tensor& got, const Tensor& expected) {
+  const Tensor a = got.to(DType::float32), b = expected.to(DType::float32);
+  double difference = 0, magnitude = 0;
+  for (int64_t i = 0; i < a.numel(); ++i) {
+    const double x = a.as<float>()[i], y = b.as<float>()[i];
+    difference = std::max(difference, std::isnan(x) ? INFINITY : std::fabs(x - y));
+    magnitude = std::max(magnitude, std::fabs(y));
+  }
+  return difference / magnitude;
+}
+
+struct Family {
+  const char* name;
+  DecoderSpec spec;
+};
+
+DecoderSpec spec_of(void (*change)(DecoderSpec&)) {
+  DecoderSpec spec;
+  change(spec);
+  return spec;
+}
+
+const Family kFamilies[] = {
+    {"qwen3", spec_of([](DecoderSpec& s) { s.norms = true, s.dim = 64, s.hidden = 128; })},
+    {"qwen2", spec_of([](DecoderSpec& s) {
+       s.biases = true, s.heads = 7, s.kv_heads = 1, s.hidden = 112, s.dtype = DType::float16;
+     })},
+    // Rows that are cut into segments, and an odd size of heads.
+    {"llama",
+     spec_of([](DecoderSpec& s) { s.tied = false, s.wide = 2304, s.dim = 72, s.layers = 1; })},
+    {"windowed", spec_of([](DecoderSpec& s) { s.window = 70, s.dtype = DType::float16; })},
+};
+
+/// On a GPU where OSTINATO_TEST_GPU says that there is one.
+class Persistents : public testing::TestWithParam<Family> {
+ protected:
+  Persistents() {
+    if (!on_gpu_) use_fake_driver();
+  }
+
+  /// Every position where that takes no time, or else some with one split of keys and with several.
+  std::vector<int64_t> positions() const {
+    if (!on_gpu_) return {0, 1, 65, 130};
+    std::vector<int64_t> all(static_cast<size_t>(spec().capacity));
+    std::iota(all.begin(), all.end(), 0);
+    return all;
+  }
+  DecoderSpec spec() const {
+    DecoderSpec spec = GetParam().spec;
+    spec.capacity = on_gpu_ ? 4096 : 200;
+    return spec;
+  }
+
+  const bool on_gpu_ = std::getenv("OSTINATO_TEST_GPU") != nullptr;
+};
+
+TEST_P(Persistents, ComputeWhatTheGraphOfKernelsDoes) {
+  const ir::Graph graph = make_decoder(spec(), 1);
+  const auto golden = open(graph, "cpu", Mode::reference);
+  const auto single = open(graph, "cuda"), kernels = open(graph, "cuda");
+  size_t launches = 0;
+  // Rows of the caches that were never written are zero for all.
+  for (const int64_t position : positions()) {
+    const int64_t token = (position * 7) % 90;
+    setenv("OSTINATO_PERSISTENT", "on", 1);
+    const auto got = step(*single, token, position);
+    setenv("OSTINATO_PERSISTENT", "off", 1);
+    const auto beside = step(*kernels, token, position);
+    unsetenv("OSTINATO_PERSISTENT");
+    EXPECT_LT(distance(got[0], beside[0]), 0.02) << position;
+    EXPECT_EQ(*got[1].as<int64_t>(), *beside[1].as<int64_t>()) << position;
+    if (on_gpu_) continue;
+    EXPECT_EQ(fake_counts().cooperative_launches, ++launches);
+    EXPECT_LT(distance(got[0], step(*golden, token, position)[0]), 0.02) << position;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, Persistents, testing::ValuesIn(kFamilies),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+TEST(Choice, IsMadeByTheFirstReplay) {
+  use_fake_driver();
+  DecoderSpec spec;
+  spec.layers = 1;
+  const ir::Graph graph = make_decoder(spec, 2);
+  const auto golden = open(graph, "cpu", Mode::reference), chosen = open(graph, "cuda");
+  for (int64_t position = 0; position < 2; ++position) {
+    const auto want = step(*golden, 4, position), got = step(*chosen, 4, position);
+    EXPECT_LT(distance(got[0], want[0]), 0.02);
+    EXPECT_EQ(*got[1].as<int64_t>(), *want[1].as<int64_t>());
+    if (position == 0) {
+      EXPECT_GT(fake_counts().cooperative_launches, 1u);
+      EXPECT_GT(fake_counts().graph_launches, 1u);
+      use_fake_driver();
+    } else {  // one launch of one of the two
+      EXPECT_EQ(fake_counts().cooperative_launches + fake_counts().graph_launches,
+                static_cast<size_t>(position));
+    }
+  }
+}
+
+TEST(Choice, IsForcedByTheEnvironment) {
+  use_fake_driver();
+  const ir::Graph graph = make_decoder({}, 2);
+  const Forced forced("maybe");
+  expect_error([&] { step(*open(graph, "cuda"), 1, 0); }, ErrorCode::invalid_argument,
+               "OSTINATO_PERSISTENT to be on or off, got 'maybe'");
+}
+
+TEST(PersistentFaults, NameTheBadIndexAndGoOn) {
+  use_fake_driver();
+  const Forced forced("on");
+  DecoderSpec spec;
+  spec.layers = 1;
+  const auto context = open(make_decoder(spec, 2), "cuda");
+  for (const auto& [token, position, last] :
+       {std::array<int64_t, 3>{-1, 0, 0}, {96, 0, 0}, {1, 40, 0}, {1, -1, 0}, {1, 0, 1}}) {
+    expect_error([&, t = token, p = position, l = last] { step(*context, t, p, l); },
+                 ErrorCode::invalid_argument, "out of range");
+  }
+  EXPECT_GE(*step(*context, 1, 0)[1].as<int64_t>(), 0);
+}
+
+}  // namespace
+}  // namespace ostinato::cuda
