@@ -99,10 +99,10 @@ def test_parameters_of_pytorch(inference):
     assert not inference()
 
 
-def test_pytorchs_switch(inference, monkeypatch):
+def test_pytorchs_switch(inference):
     """The one that switches its own caches off."""
-    monkeypatch.setattr(torch.compiler.config, "force_disable_caches", True)
     model = torch.nn.Linear(SIZE, SIZE)
-    torch.compile(model, backend="ostinato")(torch.randn(2, SIZE))
+    with torch.compiler.config.patch(force_disable_caches=True):
+        torch.compile(model, backend="ostinato")(torch.randn(2, SIZE))
     _engine.finish_packed()
     assert not kept()
