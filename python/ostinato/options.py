@@ -9,8 +9,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ostinato import _engine
 from ostinato.diagnostics import report
 
@@ -64,7 +62,6 @@ class Options:
             "force_recapture": self.force_recapture,
             "zero_copy": self.zero_copy,
             "strict": self.strict,
-            "packed_cache": not torch.compiler.config.force_disable_caches,
             "in_place": self.inplace_pass,
             "input_in_place": self.input_inplace_pass,
             "cat_in_place": self.remove_cat_ops,

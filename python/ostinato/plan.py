@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import torch
+
 from ostinato._engine import Dim, Graph, Runner
 
 # Which calls have a name as their first argument; all other texts are sizes.
@@ -43,7 +45,8 @@ class RunnerPlan:
 
     def runner(self, options: dict[str, Any]) -> Runner:
         """A runner as described; the graph is copied."""
-        runner = Runner(self.graph, options)
+        keeps = not torch.compiler.config.force_disable_caches  # packed weights, on disk
+        runner = Runner(self.graph, options | {"packed_cache": keeps})
         for name, *arguments in self.calls:
             getattr(runner, name)(*arguments)
         return runner

@@ -39,12 +39,11 @@ def operators(model, arguments, monkeypatch, **options):
         runners.append(original(self))
         return runners[-1]
 
-    monkeypatch.setattr(importer.Importer, "run", run)
     torch._dynamo.reset()
     compiled = torch.compile(model, backend=backend, dynamic=False, options=options)
-    with torch.no_grad():
+    with monkeypatch.context() as patch, torch.no_grad():
+        patch.setattr(importer.Importer, "run", run)
         got = compiled(**arguments)[0]
-    monkeypatch.undo()
     (runner,) = runners
     return got, collections.Counter(re.findall(r" = ([\w.]+)\(", runner.program_text))
 
