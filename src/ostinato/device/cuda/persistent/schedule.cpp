@@ -13,7 +13,6 @@
 namespace ostinato::cuda::persistent {
 
 using device::Address;
-using device::TensorDesc;
 
 namespace {
 
