@@ -22,12 +22,6 @@ using runtime::Context;
 using runtime::Mode;
 using runtime::Program;
 
-Tensor integer(int64_t value, std::vector<int64_t> shape) {
-  Tensor tensor = Tensor::empty(DType::int64, std::move(shape));
-  *tensor.as<int64_t>() = value;
-  return tensor;
-}
-
 /// A decoder's steps on some device.
 class Steps {
  public:
@@ -37,35 +31,17 @@ class Steps {
 
   /// Logits and the next token.
   std::vector<Tensor> operator()(int64_t token, int64_t position, int64_t last = 0) {
-    return context_.run({{integer(token, {1, 1}), integer(position, {}), integer(last, {1})}});
+    return context_.run(decoder_inputs(token, position, last));
   }
 
  private:
   Context context_;
 };
 
-/// The largest difference, of the largest magnitude that is expected.
-double distance(const Tensor& got, const Tensor& expected) {
-  const Tensor a = got.to(DType::float32), b = expected.to(DType::float32);
-  double difference = 0, magnitude = 0;
-  for (int64_t i = 0; i < a.numel(); ++i) {
-    const double x = a.as<float>()[i], y = b.as<float>()[i];
-    difference = std::max(difference, std::isnan(x) ? INFINITY : std::fabs(x - y));
-    magnitude = std::max(magnitude, std::fabs(y));
-  }
-  return difference / magnitude;
-}
-
 struct Family {
   const char* name;
   DecoderSpec spec;
 };
-
-DecoderSpec spec_of(void (*change)(DecoderSpec&)) {
-  DecoderSpec spec;
-  change(spec);
-  return spec;
-}
 
 const Family kFamilies[] = {
     {"qwen3", spec_of([](DecoderSpec& s) { s.norms = true; })},

@@ -12,6 +12,12 @@ namespace ostinato {
 
 namespace {
 
+Tensor integer(int64_t value, std::vector<int64_t> shape) {
+  Tensor tensor = Tensor::empty(DType::int64, std::move(shape));
+  *tensor.as<int64_t>() = value;
+  return tensor;
+}
+
 using ir::Shape;
 using ir::Value;
 
@@ -130,6 +136,27 @@ ir::Graph Decoder::make() {
 
 ir::Graph make_decoder(const DecoderSpec& spec, uint32_t seed) {
   return Decoder(spec, seed).make();
+}
+
+DecoderSpec spec_of(void (*change)(DecoderSpec&)) {
+  DecoderSpec spec;
+  change(spec);
+  return spec;
+}
+
+std::vector<Tensor> decoder_inputs(int64_t token, int64_t position, int64_t last) {
+  return {integer(token, {1, 1}), integer(position, {}), integer(last, {1})};
+}
+
+double distance(const Tensor& got, const Tensor& expected) {
+  const Tensor a = got.to(DType::float32), b = expected.to(DType::float32);
+  double difference = 0, magnitude = 0;
+  for (int64_t i = 0; i < a.numel(); ++i) {
+    const double x = a.as<float>()[i], y = b.as<float>()[i];
+    difference = std::max(difference, std::isnan(x) ? INFINITY : std::fabs(x - y));
+    magnitude = std::max(magnitude, std::fabs(y));
+  }
+  return difference / magnitude;
 }
 
 }  // namespace ostinato

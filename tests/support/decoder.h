@@ -1,8 +1,10 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "ostinato/ir/graph.h"
+#include "ostinato/tensor.h"
 
 namespace ostinato {
 
@@ -17,8 +19,18 @@ struct DecoderSpec {
   bool weights = true;  ///< false: constants without data, for a planner
 };
 
+/// The usual sizes but for what is changed.
+DecoderSpec spec_of(void (*change)(DecoderSpec&));
+
 /// One step with caches, as an importer makes it: `input_ids`, `position` and `last` in, `logits`
 /// and `next_token` out; all of whole operators, none fused. Weights are random.
 ir::Graph make_decoder(const DecoderSpec& spec, uint32_t seed);
+
+/// What the graph takes, in its order.
+std::vector<Tensor> decoder_inputs(int64_t token, int64_t position, int64_t last);
+
+/// The largest difference, of the largest magnitude that is expected; infinite for what is not a
+/// number.
+double distance(const Tensor& got, const Tensor& expected);
 
 }  // namespace ostinato

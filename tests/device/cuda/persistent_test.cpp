@@ -27,14 +27,8 @@ class Forced {
   Forced& operator=(const Forced&) = delete;
 };
 
-Tensor integer(int64_t value, std::vector<int64_t> shape) {
-  Tensor tensor = Tensor::empty(DType::int64, std::move(shape));
-  *tensor.as<int64_t>() = value;
-  return tensor;
-}
-
 std::vector<Tensor> step(Context& context, int64_t token, int64_t position, int64_t last = 0) {
-  return context.run({{integer(token, {1, 1}), integer(position, {}), integer(last, {1})}});
+  return context.run(decoder_inputs(token, position, last));
 }
 
 std::unique_ptr<Context> open(const ir::Graph& graph, std::string_view device,
@@ -43,28 +37,10 @@ std::unique_ptr<Context> open(const ir::Graph& graph, std::string_view device,
       graph.specialise({}), device::get(device), runtime::ProgramOptions{mode, 1, {}}));
 }
 
-/// The largest difference, of the largest magnitude that is expected.
-double distance(const Tensor& got, const Tensor& expected) {
-  const Tensor a = got.to(DType::float32), b = expected.to(DType::float32);
-  double difference = 0, magnitude = 0;
-  for (int64_t i = 0; i < a.numel(); ++i) {
-    const double x = a.as<float>()[i], y = b.as<float>()[i];
-    difference = std::max(difference, std::isnan(x) ? INFINITY : std::fabs(x - y));
-    magnitude = std::max(magnitude, std::fabs(y));
-  }
-  return difference / magnitude;
-}
-
 struct Family {
   const char* name;
   DecoderSpec spec;
 };
-
-DecoderSpec spec_of(void (*change)(DecoderSpec&)) {
-  DecoderSpec spec;
-  change(spec);
-  return spec;
-}
 
 const Family kFamilies[] = {
     {"qwen3", spec_of([](DecoderSpec& s) { s.norms = true, s.dim = 64, s.hidden = 128; })},
