@@ -41,35 +41,49 @@ HWY_INLINE VecF load_addend(const char* row, int64_t stride, int64_t column, int
   return load(lane);
 }
 
+// Up to a vector of adjacent columns in all rows, so that a bias they share is read once.
 // T: of the addends. Y: of the output, which is wider for a gate.
+template <typename T, typename Y, Activation activation>
+HWY_INLINE void finish_columns(const Epilogue& e, int64_t j, int64_t count) {
+  const VecF alpha = set(e.alpha), beta = set(e.beta);
+  const float* c = e.c + j;
+  const float* gate = e.gate == nullptr ? nullptr : e.gate + j;
+  char* y = static_cast<char*>(e.y) + j * static_cast<int64_t>(sizeof(Y));
+  const char* bias_row = static_cast<const char*>(e.bias.data);
+  const char* residual_row = static_cast<const char*>(e.residual.data);
+  VecF bias = zero();
+  for (int64_t r = 0; r < e.rows; ++r, c += kPanelColumns, y += e.y_stride) {
+    VecF x = hn::Mul(load(c), alpha);
+    if (bias_row != nullptr) {
+      if (r == 0 || e.bias.row_stride != 0) {
+        bias = load_addend<T>(bias_row, e.bias.column_stride, j, count);
+        bias_row += e.bias.row_stride;
+      }
+      x = hn::MulAdd(bias, beta, x);
+    }
+    x = activate<activation>(x);
+    if (gate != nullptr) {
+      x = hn::Mul(load(gate), x);
+      gate += kPanelColumns;
+    }
+    if (residual_row != nullptr) {
+      x = hn::Add(x, load_addend<T>(residual_row, e.residual.column_stride, j, count));
+      residual_row += e.residual.row_stride;
+    }
+    if (count == static_cast<int64_t>(lanes())) {
+      store(x, reinterpret_cast<Y*>(y));
+    } else {
+      store_n(x, reinterpret_cast<Y*>(y), static_cast<size_t>(count));
+    }
+  }
+}
+
 template <typename T, typename Y, Activation activation>
 void finish(const Epilogue& e) {
   const int64_t width = static_cast<int64_t>(lanes());
-  const VecF alpha = set(e.alpha), beta = set(e.beta);
-  for (int64_t r = 0; r < e.rows; ++r) {
-    const float* c = e.c + r * kPanelColumns;
-    const float* gate = e.gate == nullptr ? nullptr : e.gate + r * kPanelColumns;
-    Y* y = reinterpret_cast<Y*>(static_cast<char*>(e.y) + r * e.y_stride);
-    const char* bias = static_cast<const char*>(e.bias.data) + r * e.bias.row_stride;
-    const char* residual = static_cast<const char*>(e.residual.data) + r * e.residual.row_stride;
-    for (int64_t j = 0; j < e.columns; j += width) {
-      const int64_t count = std::min(width, e.columns - j);
-      VecF x = hn::Mul(load(c + j), alpha);
-      if (e.bias.data != nullptr) {
-        x = hn::MulAdd(load_addend<T>(bias, e.bias.column_stride, j, count), beta, x);
-      }
-      x = activate<activation>(x);
-      if (gate != nullptr) x = hn::Mul(load(gate + j), x);
-      if (e.residual.data != nullptr) {
-        x = hn::Add(x, load_addend<T>(residual, e.residual.column_stride, j, count));
-      }
-      if (count == width) {
-        store(x, y + j);
-      } else {
-        store_n(x, y + j, static_cast<size_t>(count));
-      }
-    }
-  }
+  int64_t j = 0;
+  for (; j + width <= e.columns; j += width) finish_columns<T, Y, activation>(e, j, width);
+  if (j < e.columns) finish_columns<T, Y, activation>(e, j, e.columns - j);
 }
 
 template <typename T, typename Y>
