@@ -42,12 +42,13 @@ step() { # NAME SECONDS COMMAND…: goes on whatever happens, and notes it
   fi
 }
 
-cases='Cpu/*:Families/Persistents.*'
+cases='Cpu/*:Families/Persistents.*:Launches/TokensOnTheDevice.*'
 few='Cpu/RowTest.Softmax/*float32:Cpu/AttentionTest.ReadsThePosition*:Cpu/ProductTest.Linear/*'
 few="$few:Cpu/CudaKernels.*:Cpu/MovementTest.Indexing/*:Cpu/RowTest.RotaryPair/*"
-few="$few:Families/Persistents.*/qwen3"
+few="$few:Families/Persistents.*/qwen3:Launches/TokensOnTheDevice.*"
 step devices 30 "$build/src/ostinato/ostinato" devices
 step tests 120 "$tests" --gtest_filter="$cases"
+grep 'us a token' "$out/gpu-tests.log" || true # with tokens fed by the host, and on the device
 for tool in memcheck racecheck initcheck; do
   step "$tool" 60 compute-sanitizer --tool "$tool" --error-exitcode 9 "$tests" --gtest_filter="$few"
 done

@@ -129,6 +129,9 @@ struct GenerateOptions {
   bool ignore_end = false;  ///< do not stop at the model's own
   /// Without it the whole sequence runs again for every token, with a capture for each length.
   bool kv_cache = true;
+  /// The callback gets logits. Without them it gets an undefined tensor, and a device with memory
+  /// of its own goes on to later tokens meanwhile.
+  bool logits = true;
 };
 
 struct Generation {
@@ -138,8 +141,8 @@ struct Generation {
   std::vector<double> token_ms;  ///< of each later token
 };
 
-/// Called with each new token and the logits (V) that it was taken from, which are overwritten
-/// afterwards; false ends the generation. What it throws goes through to the caller.
+/// Called with each new token and, unless the options do without, the logits (V) that it was taken
+/// from, which are overwritten afterwards; false ends the generation. What it throws goes through to the caller.
 using OnToken = std::function<bool(int64_t token, const Tensor& logits)>;
 
 /// Continues token sequences greedily with one model: programs, KV cache and captures are kept from

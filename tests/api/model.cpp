@@ -173,6 +173,10 @@ TEST_F(Models, StopWhereTheyAreTold) {
                          [](int64_t, const Tensor& logits) { return logits.numel() == 0; });
   EXPECT_TRUE(by_caller.stopped);
   EXPECT_EQ(by_caller.tokens.size(), 1u);
+  const Generation without_logits = generator.generate(
+      prompt, {.max_new_tokens = 6, .ignore_end = true, .logits = false},
+      [](int64_t token, const Tensor& logits) { return token < 0 || !logits.defined(); });
+  EXPECT_EQ(without_logits.tokens, tokens);
 }
 
 TEST_F(Models, RefuseBadPrompts) {

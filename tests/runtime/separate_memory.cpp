@@ -1,6 +1,8 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
+#include <stdexcept>
 
 #include "ostinato/base/error.h"
 #include "ostinato/import/new_model.h"
@@ -185,6 +187,50 @@ TEST_P(SeparateGeneration, WritesTheSameTokens) {
     EXPECT_EQ(tokens[0].size(), 6u);
     for (const auto& others : tokens) EXPECT_EQ(others, tokens[0]);
   }
+}
+
+/// Steps run ahead of the host; those past a stop change nothing of what comes later.
+TEST_P(SeparateGeneration, DropsTheStepsPastAStop) {
+  const std::vector<int64_t> prompt = {1, 2, 3};
+  Generator generate(*source().model(), separate_device(), {Mode::graph, 1, {}}, {});
+  GenerateOptions options;
+  options.max_new_tokens = 9;
+  options.ignore_end = true;
+  const auto all = generate(prompt, options, {}).tokens;
+  const auto begin = all.begin();
+  for (const bool logits : {false, true}) {
+    options.logits = logits;
+    for (int count = 1; count <= 9; ++count) {
+      std::vector<int64_t> seen;
+      const Generation got = generate(prompt, options, [&](int64_t token, const Tensor& of) {
+        EXPECT_EQ(of.defined(), logits);
+        seen.push_back(token);
+        return static_cast<int>(seen.size()) < count;
+      });
+      EXPECT_TRUE(got.stopped);
+      EXPECT_EQ(got.tokens, std::vector<int64_t>(begin, begin + count));
+      EXPECT_EQ(seen, got.tokens);
+    }
+    const auto throws = [](int64_t, const Tensor&) -> bool { throw std::runtime_error("enough"); };
+    EXPECT_THROW(generate(prompt, options, throws), std::runtime_error);
+  }
+  GenerateOptions stopping = options;
+  stopping.stop_tokens = {all[4]};
+  const Generation stopped = generate(prompt, stopping, {});
+  const auto end = std::find(begin, all.end(), all[4]) + 1;
+  EXPECT_TRUE(stopped.stopped);
+  EXPECT_EQ(stopped.tokens, std::vector<int64_t>(begin, end));
+  EXPECT_EQ(generate(prompt, options, {}).tokens, all);
+}
+
+TEST_P(SeparateGeneration, ReportsFaultsOfQueuedSteps) {
+  const std::vector<int64_t> prompt = {1, 2, 3};
+  const auto context = open(source().model()->decoder(16), separate_device(), {Mode::graph, 1, {}});
+  const auto all = generate_cached(*context, prompt, 16, {14, {}}, {}).tokens;
+  // Told that there is more room than there is.
+  expect_error([&] { generate_cached(*context, prompt, 100, {20, {}}, {}); },
+               ErrorCode::invalid_argument, "run/");
+  EXPECT_EQ(generate_cached(*context, prompt, 16, {14, {}}, {}).tokens, all);
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, SeparateGeneration, testing::Values("qwen3-0.6b"),

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <deque>
 #include <functional>
 #include <map>
 #include <utility>
@@ -25,10 +26,41 @@ class SeparateStream final : public device::Stream {
   int threads() const override { return below_->threads(); }
   device::Stream& below() { return *below_; }
 
-  std::vector<std::function<void()>> queue;
+  void queue(std::function<void()> work) { queue_.push_back(std::move(work)); }
+  size_t queued() const { return done_ + queue_.size(); }  ///< ever
+
+  /// What was queued before there were so many. What a failure leaves undone is dropped, as a
+  /// kernel's fault ends a GPU's replay.
+  void run_until(size_t queued) {
+    while (done_ < queued) {
+      const auto work = std::move(queue_.front());
+      queue_.pop_front();
+      ++done_;
+      try {
+        work();
+      } catch (...) {
+        done_ += queue_.size();
+        queue_.clear();
+        throw;
+      }
+    }
+  }
 
  private:
   std::unique_ptr<device::Stream> below_;
+  std::deque<std::function<void()>> queue_;
+  size_t done_ = 0;
+};
+
+class SeparateEvent final : public device::Event {
+ public:
+  explicit SeparateEvent(SeparateStream& stream) : stream_(stream) {}
+  void record() override { queued_ = stream_.queued(); }
+  void wait() override { stream_.run_until(queued_); }
+
+ private:
+  SeparateStream& stream_;
+  size_t queued_ = 0;
 };
 
 /// One range of addresses that nothing can read or write, and beside it the memory they stand for.
@@ -138,8 +170,13 @@ class SeparateCapture final : public device::Capture {
       : below_(std::move(below)), stream_(stream) {}
 
   void replay(const Bindings& bindings) override {
-    stream_.queue.emplace_back(
-        [this, operands = Operands(bindings)] { below_->replay(operands.bindings()); });
+    stream_.queue([this, operands = Operands(bindings)] { below_->replay(operands.bindings()); });
+  }
+  void advance(const Bindings& bindings, const device::Feedback& feedback) override {
+    memory().host(feedback.seen);
+    stream_.queue([this, operands = Operands(bindings), feedback] {
+      below_->advance(operands.bindings(), feedback);
+    });
   }
 
  private:
@@ -180,6 +217,9 @@ class SeparateDevice final : public device::Device {
   std::unique_ptr<device::Stream> make_stream(int threads) override {
     return std::make_unique<SeparateStream>(cpu_.make_stream(threads));
   }
+  std::unique_ptr<device::Event> make_event(device::Stream& stream) override {
+    return std::make_unique<SeparateEvent>(static_cast<SeparateStream&>(stream));
+  }
   std::unique_ptr<device::Kernel> prepare(const device::Request& request) override {
     return cpu_.prepare(request);
   }
@@ -195,16 +235,15 @@ class SeparateDevice final : public device::Device {
     return std::make_unique<SeparateCapture>(cpu_.capture(std::move(steps), own.below()), own);
   }
   void synchronise(device::Stream& stream) override {
-    // What a failure leaves undone is dropped, as a kernel's fault ends a GPU's replay.
-    const auto work = std::exchange(static_cast<SeparateStream&>(stream).queue, {});
+    auto& own = static_cast<SeparateStream&>(stream);
     const Reclaim afterwards;
-    for (const auto& each : work) each();
+    own.run_until(own.queued());
   }
 
  private:
   template <typename F>
   static void queue(device::Stream& stream, F&& work) {
-    static_cast<SeparateStream&>(stream).queue.emplace_back(std::forward<F>(work));
+    static_cast<SeparateStream&>(stream).queue(std::forward<F>(work));
   }
 
   device::Device& cpu_ = device::get("cpu");

@@ -62,8 +62,6 @@ ir::Bindings one_sequence(const ir::Graph& graph, int64_t length) {
   return bindings;
 }
 
-bool take_any(int64_t, const Tensor&) { return true; }
-
 }  // namespace
 
 std::span<const LaneKind> lane_kinds() { return kKinds; }
@@ -198,7 +196,7 @@ Json Lane::prepare_generation(const std::vector<int64_t>& prompt, int64_t max_ne
   }
   const Stopwatch running;
   generate_cached(*decoder_, prompt, decoder_capacity_, {std::min<int64_t>(max_new_tokens, 2), {}},
-                  take_any);
+                  {});
   phases.run_ms = running.milliseconds();
   return to_json(phases, whole.milliseconds());
 }
@@ -206,7 +204,7 @@ Json Lane::prepare_generation(const std::vector<int64_t>& prompt, int64_t max_ne
 Json Lane::generate(const std::vector<int64_t>& prompt, int64_t max_new_tokens) {
   const runtime::GenerateLimits limits{max_new_tokens, source_.model()->generation().eos};
   const runtime::Generation result =
-      generate_cached(*decoder_, prompt, decoder_capacity_, limits, take_any);
+      generate_cached(*decoder_, prompt, decoder_capacity_, limits, {});
   return {{"tokens", result.tokens},
           {"first_token_ms", result.first_token_ms},
           {"token_ms", result.token_ms},

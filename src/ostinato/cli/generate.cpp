@@ -72,6 +72,7 @@ class Session {
     options.max_new_tokens = new_tokens(prompt);
     options.ignore_end = flags_.ignore_eos;
     options.kv_cache = !flags_.no_kv_cache;
+    options.logits = false;
     return generator_(prompt, options, on_token);
   }
 

@@ -113,12 +113,39 @@ class Stream {
   virtual int threads() const { return 1; }  ///< of the host that work on it, the caller among them
 };
 
+/// A mark in a stream's queue that the host can wait for while later work goes on. Where nothing
+/// queues, whatever was recorded is done.
+class Event {
+ public:
+  virtual ~Event() = default;
+  virtual void record() {}  ///< behind all that is queued on its stream by now
+  virtual void wait() {}    ///< until that is done. Throws what went wrong in it
+};
+
+/// What a decoder's step leaves for the next one, so that the host need not see a token before the
+/// step after it is queued. All are int64 with one element.
+struct Feedback {
+  size_t output = 0;        ///< the token that the step chose
+  size_t input = 0;         ///< takes the token
+  size_t counter = 0;       ///< an input that grows by one: the position
+  int64_t* seen = nullptr;  ///< of `allocate_staging`: takes the token for the host
+};
+
 /// A recorded list of steps. A replay allocates nothing, takes no lock and looks nothing up.
 class Capture {
  public:
   virtual ~Capture() = default;
   /// Returns when the steps are queued on the stream (on the CPU: done).
   virtual void replay(const Bindings& bindings) = 0;
+
+  /// The same, and then the feedback.
+  virtual void advance(const Bindings& bindings, const Feedback& feedback) {
+    replay(bindings);
+    const int64_t token = *static_cast<const int64_t*>(bindings.outputs[feedback.output]);
+    *static_cast<int64_t*>(bindings.inputs[feedback.input]) = token;
+    ++*static_cast<int64_t*>(bindings.inputs[feedback.counter]);
+    *feedback.seen = token;
+  }
 };
 
 struct Properties {
@@ -155,6 +182,9 @@ class Device {
 
   /// @param threads on the CPU: the workers of the team, the caller among them
   virtual std::unique_ptr<Stream> make_stream(int threads) = 0;
+
+  /// For this stream, which must outlive it.
+  virtual std::unique_ptr<Event> make_event(Stream&) { return std::make_unique<Event>(); }
 
   /// A kernel for the node, or null when there is none for these dtypes and layouts: the caller
   /// then makes the operands contiguous and asks again, or reports the gap.

@@ -28,11 +28,18 @@ void require_sizes(const ir::Bindings& bindings) {
 }  // namespace
 
 void Executable::operator()(const device::Bindings& bindings) {
-  if (capture_ != nullptr) {
-    capture_->replay(bindings);
-  } else {
-    run_step_by_step(bindings);
-  }
+  if (capture_ == nullptr) return run_step_by_step(bindings);
+  if (staging_ == nullptr) return capture_->replay(bindings);
+  capture_->replay(staging_->bring(bindings));
+  staging_->take_back(bindings);
+}
+
+void Executable::bring(const device::Bindings& bindings) {
+  brought_ = staging_ == nullptr ? bindings : staging_->bring(bindings);
+}
+
+void Executable::advance(const device::Feedback& feedback) {
+  capture_->advance(brought_, feedback);
 }
 
 void Executable::run_step_by_step(const device::Bindings& bindings) {
@@ -148,18 +155,14 @@ Executable Context::make(const ir::Bindings& bindings) {
     step.scratch = locate(planned.scratch);
     steps.push_back(std::move(step));
   }
-  std::unique_ptr<Staging> staging;
   if (!program_->device().shares_host_memory()) {
-    staging = std::make_unique<Staging>(program_->device(), *stream_, result.plan_, staging_);
+    result.staging_ =
+        std::make_unique<Staging>(program_->device(), *stream_, result.plan_, staging_);
   }
-  if (!captured) {
-    result.steps_ = std::move(steps);
-    result.staging_ = std::move(staging);
-  } else {
+  if (captured) {
     result.capture_ = program_->device().capture(std::move(steps), *stream_);
-    if (staging != nullptr) {
-      result.capture_ = stage(std::move(result.capture_), std::move(staging));
-    }
+  } else {
+    result.steps_ = std::move(steps);
   }
   result.phases_.capture_ms = milliseconds(Clock::now() - planned_at);
   return result;

@@ -25,6 +25,17 @@ class Executable {
   /// nothing, takes no lock and looks nothing up.
   void operator()(const device::Bindings& bindings);
 
+  /// Brings the inputs to the device for `advance`. Only where it is captured; what the pointers
+  /// point to must stay until the device has done all that is queued.
+  void bring(const device::Bindings& bindings);
+
+  /// Queues a run on what `bring` brought and earlier calls fed back. On a device that shares the
+  /// host's memory it is done when this returns, and outputs are where `bring` was told; on others
+  /// outputs stay on the device.
+  void advance(const device::Feedback& feedback);
+
+  device::Device& device() const { return *device_; }
+  device::Stream& stream() const { return *stream_; }
   const std::vector<ir::ValueType>& outputs() const { return outputs_; }
   const plan::Plan& plan() const { return plan_; }
   const Phases& phases() const { return phases_; }
@@ -45,7 +56,8 @@ class Executable {
   std::shared_ptr<void> arena_;
   std::unique_ptr<device::Capture> capture_;  // graph mode
   std::vector<device::Step> steps_;           // the other modes; arena addresses are buffer numbers
-  std::unique_ptr<Staging> staging_;          // the same, on a device with memory of its own
+  std::unique_ptr<Staging> staging_;          // on a device with memory of its own
+  device::Bindings brought_;
 };
 
 struct ContextOptions {

@@ -1,11 +1,13 @@
 #include "ostinato/runtime/generate.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <chrono>
 
 #include "ostinato/base/dtype.h"
 #include "ostinato/base/error.h"
+#include "ostinato/runtime/token_queue.h"
 
 namespace ostinato::runtime {
 
@@ -14,10 +16,6 @@ namespace {
 constexpr std::string_view kStage = "runtime/generate";
 
 using Clock = std::chrono::steady_clock;
-
-double milliseconds_since(Clock::time_point start) {
-  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
-}
 
 void check_prompt(std::span<const int64_t> prompt) {
   if (prompt.empty()) {
@@ -39,9 +37,13 @@ class Progress {
   Progress(const GenerateLimits& limits, const OnToken& on_token)
       : limits_(limits), on_token_(on_token) {}
 
+  /// From now on the engine works while the callback runs, whose time so is part of a token's.
+  void overlap() { overlaps_ = true; }
+
   /// Takes a token; false when it is the last.
   bool take(int64_t token, const Tensor& logits) {
-    const double elapsed = milliseconds_since(start_);
+    const Clock::time_point arrival = Clock::now();
+    const double elapsed = std::chrono::duration<double, std::milli>(arrival - start_).count();
     if (result.tokens.empty()) {
       result.first_token_ms = elapsed;
     } else {
@@ -52,7 +54,7 @@ class Progress {
     result.stopped = std::find(stops.begin(), stops.end(), token) != stops.end();
     if (on_token_ && !on_token_(token, logits)) result.stopped = true;
     const auto count = static_cast<int64_t>(result.tokens.size());
-    start_ = Clock::now();
+    start_ = overlaps_ ? arrival : Clock::now();
     return !result.stopped && count < limits_.max_new_tokens;
   }
 
@@ -61,6 +63,7 @@ class Progress {
  private:
   const GenerateLimits& limits_;
   const OnToken& on_token_;
+  bool overlaps_ = false;
   Clock::time_point start_ = Clock::now();
 };
 
@@ -80,6 +83,7 @@ class Step {
            "expected inputs input_ids{} and last, and outputs logits and next_token",
            cached ? ", position" : "");
     }
+    outputs_ = {logits_.data(), next_.data()};
   }
 
   /// Feeds the tokens, padded to `length`, at this position of the cache; gives the next token.
@@ -91,21 +95,26 @@ class Step {
     void* without[] = {ids_.data(), &last};
     const std::span<void* const> inputs =
         cached_ ? std::span<void* const>(with_cache) : std::span<void* const>(without);
-    void* outputs[] = {logits_.data(), next_.data()};
+    prepare(length)({inputs, outputs_});
+    return next_.as<int64_t>()[0];
+  }
+
+  Executable& prepare(int64_t length) {
     if (length != prepared_length_) {
       prepared_ = &context_.prepare(one_sequence(context_.program(), length));
       prepared_length_ = length;
     }
-    (*prepared_)({inputs, outputs});
-    return next_.as<int64_t>()[0];
+    return *prepared_;
   }
 
   const Tensor& logits() const { return logits_; }
+  std::span<void* const> outputs() const { return outputs_; }
 
  private:
   Context& context_;
   bool cached_;
   Tensor logits_, next_;
+  std::array<void*, 2> outputs_{};
   std::vector<int64_t> ids_;
   Executable* prepared_ = nullptr;
   int64_t prepared_length_ = 0;
@@ -134,13 +143,23 @@ Generation generate_cached(Context& context, std::span<const int64_t> prompt, in
          "expected at most {} tokens in all, got a prompt of {} and {} new ones", capacity + 1,
          position, limits.max_new_tokens);
   }
+  const bool wants_logits = on_token && limits.logits;
   Progress progress(limits, on_token);
   Step step(context, true);
   int64_t token = step(prompt, std::min(prefill_bucket(position), capacity), 0);
-  while (progress.take(token, step.logits())) {
-    token = step({&token, 1}, 1, position);
-    ++position;
+  if (!progress.take(token, wants_logits ? step.logits() : Tensor())) {
+    return std::move(progress.result);
   }
+  if (!wants_logits && step.prepare(1).is_captured()) {
+    if (!context.program().device().shares_host_memory()) progress.overlap();
+    TokenQueue tokens(step.prepare(1), token, position, step.outputs(), limits.max_new_tokens - 1);
+    while (progress.take(tokens.next(), {})) {
+    }
+    return std::move(progress.result);
+  }
+  do {
+    token = step({&token, 1}, 1, position++);
+  } while (progress.take(token, wants_logits ? step.logits() : Tensor()));
   return std::move(progress.result);
 }
 
@@ -153,7 +172,7 @@ Generation generate_growing(Context& context, std::span<const int64_t> prompt,
   Step step(context, false);
   for (;;) {
     const int64_t token = step(ids, static_cast<int64_t>(ids.size()), 0);
-    if (!progress.take(token, step.logits())) return std::move(progress.result);
+    if (!progress.take(token, limits.logits ? step.logits() : Tensor())) return std::move(progress.result);
     ids.push_back(token);
   }
 }
@@ -215,7 +234,7 @@ Context& Generator::cached(int64_t capacity) {
 Generation Generator::operator()(std::span<const int64_t> prompt, const GenerateOptions& options,
                                  const OnToken& on_token) {
   check(prompt, options.max_new_tokens);
-  GenerateLimits limits{options.max_new_tokens, options.stop_tokens};
+  GenerateLimits limits{options.max_new_tokens, options.stop_tokens, options.logits};
   if (!options.ignore_end) {
     const auto& end = model_.generation().eos;
     limits.stop_tokens.insert(limits.stop_tokens.end(), end.begin(), end.end());

@@ -18,10 +18,12 @@ using ostinato::OnToken;
 struct GenerateLimits {
   int64_t max_new_tokens = 128;
   std::vector<int64_t> stop_tokens;  ///< the first of these ends the text and belongs to it
+  bool logits = true;                ///< the callback gets them
 };
 
 /// Greedy decoding with the KV cache in the context's states: the prompt in one call, padded to a
 /// bucket; then one call a token, always of the same capture, the position being a scalar input.
+/// Where no callback wants logits, captured calls are queued ahead (runtime/token_queue.h).
 ///
 /// The program's graph takes `input_ids` (1, s), `position` () and `last` (1), and gives `logits`
 /// (1, 1, V) and `next_token` (1, 1). Throws `invalid_argument` for an empty prompt, and for a

@@ -9,21 +9,6 @@ namespace {
 
 constexpr size_t kAlignment = 256;  // what kernels of any device may count on
 
-class StagedCapture final : public device::Capture {
- public:
-  StagedCapture(std::unique_ptr<device::Capture> capture, std::unique_ptr<Staging> staging)
-      : capture_(std::move(capture)), staging_(std::move(staging)) {}
-
-  void replay(const device::Bindings& bindings) override {
-    capture_->replay(staging_->bring(bindings));
-    staging_->take_back(bindings);
-  }
-
- private:
-  std::unique_ptr<device::Capture> capture_;
-  std::unique_ptr<Staging> staging_;
-};
-
 }  // namespace
 
 void StagingMemory::reserve(device::Device& device, size_t bytes) {
@@ -99,11 +84,6 @@ void Staging::take_back(const device::Bindings& host) {
       std::memcpy(host.inputs[input], memory_->on_host() + part.offset, part.bytes);
     }
   }
-}
-
-std::unique_ptr<device::Capture> stage(std::unique_ptr<device::Capture> capture,
-                                       std::unique_ptr<Staging> staging) {
-  return std::make_unique<StagedCapture>(std::move(capture), std::move(staging));
 }
 
 }  // namespace ostinato::runtime

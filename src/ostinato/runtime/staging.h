@@ -52,8 +52,4 @@ class Staging {
   std::vector<void*> input_pointers_, output_pointers_;
 };
 
-/// A capture whose replays take and fill the caller's host memory.
-std::unique_ptr<device::Capture> stage(std::unique_ptr<device::Capture> capture,
-                                       std::unique_ptr<Staging> staging);
-
 }  // namespace ostinato::runtime

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <deque>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -111,10 +112,29 @@ struct FakeGraph {
   std::vector<std::shared_ptr<FakeNode>> nodes;
 };
 struct FakeStream {
-  std::vector<Work> queue;
+  std::deque<Work> queue;
+  size_t done = 0;
   FakeGraph* recording = nullptr;
+
+  size_t queued() const { return done + queue.size(); }  ///< ever
+  void run_until(size_t end);
+};
+struct FakeEvent {
+  FakeStream* stream = nullptr;
+  size_t queued = 0;  // on it when the event was recorded
 };
 
+void FakeStream::run_until(size_t end) {
+  memory().open(true);
+  for (; done < end; ++done) {
+    const Work work = std::move(queue.front());
+    queue.pop_front();
+    work();
+  }
+  memory().open(false);
+}
+
+FakeEvent& event_of(CUevent event) { return *reinterpret_cast<FakeEvent*>(event); }
 FakeStream& stream_of(CUstream stream) { return *reinterpret_cast<FakeStream*>(stream); }
 FakeGraph& graph_of(void* graph) { return *static_cast<FakeGraph*>(graph); }
 
@@ -260,10 +280,12 @@ void fill_memory(Driver& fake) {
   };
   fake.cuMemFreeHost = [](void* memory) { return std::free(memory), CUDA_SUCCESS; };
   fake.cuMemcpyHtoDAsync = [](CUdeviceptr to, const void* from, size_t bytes, CUstream stream) {
+    ++counts.copies;
     queue(stream, [=] { std::memcpy(reinterpret_cast<void*>(to), from, bytes); });
     return CUDA_SUCCESS;
   };
   fake.cuMemcpyDtoHAsync = [](void* to, CUdeviceptr from, size_t bytes, CUstream stream) {
+    ++counts.copies;
     queue(stream, [=] { std::memcpy(to, reinterpret_cast<const void*>(from), bytes); });
     return CUDA_SUCCESS;
   };
@@ -281,9 +303,7 @@ void fill_streams(Driver& fake) {
   fake.cuStreamSynchronize = [](CUstream stream) {
     const std::scoped_lock lock(mutex);
     ++counts.synchronisations;
-    memory().open(true);
-    for (const Work& work : std::exchange(stream_of(stream).queue, {})) work();
-    memory().open(false);
+    stream_of(stream).run_until(stream_of(stream).queued());
     return CUDA_SUCCESS;
   };
   fake.cuStreamBeginCapture = [](CUstream stream, CUstreamCaptureMode) {
@@ -313,6 +333,24 @@ void fill_streams(Driver& fake) {
     node.kernelParams = params;
     ++counts.kernel_launches;
     queue(stream, launched(node));
+    return CUDA_SUCCESS;
+  };
+}
+
+void fill_events(Driver& fake) {
+  fake.cuEventCreate = [](CUevent* event, unsigned) {
+    return *event = reinterpret_cast<CUevent>(new FakeEvent), CUDA_SUCCESS;
+  };
+  fake.cuEventDestroy = [](CUevent event) { return delete &event_of(event), CUDA_SUCCESS; };
+  fake.cuEventRecord = [](CUevent event, CUstream stream) {
+    event_of(event) = {&stream_of(stream), stream_of(stream).queued()};
+    return CUDA_SUCCESS;
+  };
+  fake.cuEventSynchronize = [](CUevent event) {
+    const std::scoped_lock lock(mutex);
+    ++counts.event_waits;
+    const FakeEvent& own = event_of(event);
+    if (own.stream != nullptr) own.stream->run_until(own.queued);
     return CUDA_SUCCESS;
   };
 }
@@ -400,6 +438,7 @@ void use_fake_driver(const FakeMachine& given) {
     fill_cooperative(driver);
     fill_memory(driver);
     fill_streams(driver);
+    fill_events(driver);
     fill_graphs(driver);
     return driver;
   }();

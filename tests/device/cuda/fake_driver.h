@@ -6,7 +6,7 @@
 
 /// A driver for machines without one, in place of NVIDIA's: its kernels are the device's own, run
 /// on the host by the emulator, in memory that the host can touch only while they run. Work waits
-/// until its stream is synchronised. It keeps account of what the device asks of it.
+/// until its stream is synchronised, or an event behind it waited for. It keeps account of what the device asks of it.
 namespace ostinato::cuda {
 
 struct FakeMachine {
@@ -18,7 +18,7 @@ struct FakeMachine {
 /// What has been called, counted since `use_fake_driver`.
 struct FakeCounts {
   size_t graph_launches = 0, kernel_launches = 0, instantiations = 0, updates = 0, patches = 0;
-  size_t synchronisations = 0, cooperative_launches = 0;
+  size_t synchronisations = 0, event_waits = 0, copies = 0, cooperative_launches = 0;
   struct Graph {
     size_t kernels = 0, calls = 0;  ///< nodes: of ours, and of libraries
     size_t early = 0;               ///< kernels that may be resident before the one before is done

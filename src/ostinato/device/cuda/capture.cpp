@@ -1,6 +1,7 @@
 #include "ostinato/device/cuda/capture.h"
 
 #include "ostinato/base/error.h"
+#include "ostinato/device/cuda/kernels/feed_back.h"
 
 namespace ostinato::cuda {
 
@@ -113,8 +114,20 @@ void launch(const Step& step, const Bindings& bindings, CudaStream& stream) {
   }
 }
 
-CudaCapture::CudaCapture(std::vector<Step> steps, CudaStream& stream)
-    : steps_(std::move(steps)), stream_(stream) {
+void feed_back(CUfunction kernel, const Bindings& bindings, const device::Feedback& feedback,
+               CudaStream& stream) {
+  Operands operands{};
+  operands.at[0] = bindings.outputs[feedback.output];
+  operands.at[1] = bindings.inputs[feedback.input];
+  operands.at[2] = bindings.inputs[feedback.counter];
+  operands.at[3] = feedback.seen;
+  FeedBackParams params{1};
+  void* arguments[] = {&operands, &params};
+  OSTINATO_CUDA(cuLaunchKernel, kernel, 1, 1, 1, 1, 1, 1, 0, stream.get(), arguments, nullptr);
+}
+
+CudaCapture::CudaCapture(std::vector<Step> steps, Functions& functions, CudaStream& stream)
+    : steps_(std::move(steps)), feed_back_(functions.find("feed_back")), stream_(stream) {
   OSTINATO_CUDA(cuCtxSetCurrent, stream_.context());
   OSTINATO_CUDA(cuGraphCreate, &graph_, 0);
   try {
@@ -194,6 +207,11 @@ void CudaCapture::replay(const Bindings& bindings) {
     if (changed) apply(patched);
   }
   OSTINATO_CUDA(cuGraphLaunch, executable_, stream_.get());
+}
+
+void CudaCapture::advance(const Bindings& bindings, const device::Feedback& feedback) {
+  replay(bindings);
+  feed_back(feed_back_, bindings, feedback, stream_);
 }
 
 }  // namespace ostinato::cuda

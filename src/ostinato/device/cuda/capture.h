@@ -10,17 +10,23 @@ namespace ostinato::cuda {
 /// Queues one step's work on the stream.
 void launch(const device::Step& step, const device::Bindings& bindings, CudaStream& stream);
 
+/// Queues the feedback of a step, by a kernel that writes to the page-locked memory of the host too.
+/// @param kernel `feed_back`
+void feed_back(CUfunction kernel, const device::Bindings& bindings,
+               const device::Feedback& feedback, CudaStream& stream);
+
 /// All steps as one CUDA graph, a node after the other; between kernels of ours by programmatic
 /// dependent launch, where the GPU has it. A replay is one launch of the graph; where the caller's
 /// pointers are others than last time, the nodes that take them are patched first.
 class CudaCapture final : public device::Capture {
  public:
-  CudaCapture(std::vector<device::Step> steps, CudaStream& stream);
+  CudaCapture(std::vector<device::Step> steps, Functions& functions, CudaStream& stream);
   ~CudaCapture() override;
   CudaCapture(const CudaCapture&) = delete;
   CudaCapture& operator=(const CudaCapture&) = delete;
 
   void replay(const device::Bindings& bindings) override;
+  void advance(const device::Bindings& bindings, const device::Feedback& feedback) override;
 
   /// How many nodes take pointers of the caller's.
   size_t patched() const { return patched_.size(); }
@@ -41,6 +47,7 @@ class CudaCapture final : public device::Capture {
   void apply(const Patched& patched);
 
   std::vector<device::Step> steps_;  // keeps the kernels
+  CUfunction feed_back_;
   CudaStream& stream_;
   CUgraph graph_ = nullptr;
   CUgraphNode last_ = nullptr;

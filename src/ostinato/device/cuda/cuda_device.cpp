@@ -161,6 +161,9 @@ class CudaDevice final : public device::Device {
                                         open().allocate(kTickets * sizeof(unsigned), nullptr),
                                         capability() >= kHopper);
   }
+  std::unique_ptr<device::Event> make_event(device::Stream& stream) override {
+    return std::make_unique<CudaEvent>(own(stream));
+  }
   std::unique_ptr<device::Kernel> prepare(const device::Request& request) override {
     if (request.tier == device::Tier::reference) return nullptr;
     const Factory make = find_factory(request.node->op->name);

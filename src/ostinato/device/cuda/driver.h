@@ -39,6 +39,10 @@ namespace ostinato::cuda {
   X(cuStreamSynchronize)                         \
   X(cuStreamBeginCapture)                        \
   X(cuStreamEndCapture)                          \
+  X(cuEventCreate)                               \
+  X(cuEventRecord)                               \
+  X(cuEventSynchronize)                          \
+  X(cuEventDestroy)                              \
   X(cuModuleLoadData)                            \
   X(cuModuleGetFunction)                         \
   X(cuLaunchKernel)                              \

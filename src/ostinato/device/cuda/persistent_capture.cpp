@@ -79,6 +79,7 @@ PersistentCapture::PersistentCapture(Schedule schedule, device::Device& device,
   OSTINATO_CUDA(cuCtxSetCurrent, stream.context());
   const bool half = schedule_.dtype == DType::float16;
   function_ = functions.find(half ? "persistent_float16" : "persistent_bfloat16");
+  feed_back_ = functions.find("feed_back");
   launched_.stages = stages_of(schedule_);
   launched_.vector_bytes = static_cast<int32_t>(vector_bytes(schedule_));
   const int shared = launched_.stages * persistent::kStageBytes + launched_.vector_bytes +
@@ -158,6 +159,11 @@ void PersistentCapture::replay(const Bindings& bindings) {
                 stream_.get(), arguments);
 }
 
+void PersistentCapture::advance(const Bindings& bindings, const device::Feedback& feedback) {
+  replay(bindings);
+  feed_back(feed_back_, bindings, feedback, stream_);
+}
+
 namespace {
 
 /// Both, until the first replay has shown which is faster. A step writes nothing that it reads but
@@ -177,12 +183,17 @@ class Race final : public device::Capture {
         results_(std::move(results)),
         stream_(stream) {}
 
-  void replay(const Bindings& bindings) override {
-    if (graph_ != nullptr && persistent_ != nullptr) choose(bindings);
-    (persistent_ != nullptr ? persistent_ : graph_)->replay(bindings);
+  void replay(const Bindings& bindings) override { chosen(bindings).replay(bindings); }
+  void advance(const Bindings& bindings, const device::Feedback& feedback) override {
+    chosen(bindings).advance(bindings, feedback);
   }
 
  private:
+  device::Capture& chosen(const Bindings& bindings) {
+    if (graph_ != nullptr && persistent_ != nullptr) choose(bindings);
+    return persistent_ != nullptr ? *persistent_ : *graph_;
+  }
+
   void choose(const Bindings& bindings) {
     const std::vector<float> expected = results(*graph_, bindings);
     const std::vector<float> got = results(*persistent_, bindings);
@@ -263,7 +274,7 @@ std::unique_ptr<device::Capture> make_capture(std::vector<device::Step> steps,
                                               CudaStream& stream, bool can_persist) {
   const Persistent wanted = persistent_of_environment();
   if (wanted == Persistent::off || !can_persist) {
-    return std::make_unique<CudaCapture>(std::move(steps), stream);
+    return std::make_unique<CudaCapture>(std::move(steps), functions, stream);
   }
   std::vector<persistent::Call> calls;
   for (const device::Step& step : steps) {
@@ -282,12 +293,12 @@ std::unique_ptr<device::Capture> make_capture(std::vector<device::Step> steps,
     if (wanted == Persistent::on) {
       fmt::print(stderr, "A graph of kernels, since {}.\n", planned.reason);
     }
-    return std::make_unique<CudaCapture>(std::move(steps), stream);
+    return std::make_unique<CudaCapture>(std::move(steps), functions, stream);
   }
   auto single =
       std::make_unique<PersistentCapture>(std::move(*planned.schedule), device, functions, stream);
   if (wanted == Persistent::on) return single;
-  return std::make_unique<Race>(std::make_unique<CudaCapture>(std::move(steps), stream),
+  return std::make_unique<Race>(std::make_unique<CudaCapture>(std::move(steps), functions, stream),
                                 std::move(single), results_of(calls), stream);
 }
 

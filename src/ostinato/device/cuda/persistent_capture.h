@@ -25,6 +25,7 @@ class PersistentCapture final : public device::Capture {
   PersistentCapture& operator=(const PersistentCapture&) = delete;
 
   void replay(const device::Bindings& bindings) override;
+  void advance(const device::Bindings& bindings, const device::Feedback& feedback) override;
 
  private:
   void write_times(const char* path) const;
@@ -32,7 +33,7 @@ class PersistentCapture final : public device::Capture {
 
   CudaStream& stream_;
   persistent::Schedule schedule_;
-  CUfunction function_ = nullptr;
+  CUfunction function_ = nullptr, feed_back_ = nullptr;
   unsigned blocks_ = 0, shared_bytes_ = 0;
   persistent::Launched launched_{};
   Operands operands_{};

@@ -28,6 +28,10 @@ CudaStream::~CudaStream() {
 
 void CudaStream::synchronise() {
   OSTINATO_CUDA(cuStreamSynchronize, stream_);
+  throw_fault();
+}
+
+void CudaStream::throw_fault() {
   const auto* node = static_cast<const ir::Node*>(*fault_);
   if (node == nullptr) return;
   *fault_ = nullptr;
@@ -57,6 +61,20 @@ void CudaStream::keep_spare(CUgraphExec executable) {
   } else {
     driver().cuGraphExecDestroy(executable);
   }
+}
+
+CudaEvent::CudaEvent(CudaStream& stream) : stream_(stream) {
+  OSTINATO_CUDA(cuCtxSetCurrent, stream_.context());
+  OSTINATO_CUDA(cuEventCreate, &event_, CU_EVENT_DISABLE_TIMING);
+}
+
+CudaEvent::~CudaEvent() { driver().cuEventDestroy(event_); }
+
+void CudaEvent::record() { OSTINATO_CUDA(cuEventRecord, event_, stream_.get()); }
+
+void CudaEvent::wait() {
+  OSTINATO_CUDA(cuEventSynchronize, event_);
+  stream_.throw_fault();
 }
 
 }  // namespace ostinato::cuda

@@ -26,9 +26,11 @@ class CudaStream final : public device::Stream {
   bool launches_early() const { return launches_early_; }
   unsigned* tickets() const { return static_cast<unsigned*>(tickets_.get()); }
 
-  /// Waits for all that was queued; throws `invalid_argument` naming the operator that met a bad
-  /// element.
+  /// Waits for all that was queued, and calls `throw_fault`.
   void synchronise();
+
+  /// Throws `invalid_argument` naming the operator, if one met a bad element since the last time.
+  void throw_fault();
 
   /// An executable graph made of `graph`: a spare one updated where the topology is the same,
   /// otherwise a new one.
@@ -42,6 +44,22 @@ class CudaStream final : public device::Stream {
   std::shared_ptr<void> tickets_;
   bool launches_early_;
   std::vector<CUgraphExec> spares_;
+};
+
+/// An event of the driver's, without a time.
+class CudaEvent final : public device::Event {
+ public:
+  explicit CudaEvent(CudaStream& stream);
+  ~CudaEvent() override;
+  CudaEvent(const CudaEvent&) = delete;
+  CudaEvent& operator=(const CudaEvent&) = delete;
+
+  void record() override;
+  void wait() override;
+
+ private:
+  CudaStream& stream_;
+  CUevent event_ = nullptr;
 };
 
 }  // namespace ostinato::cuda
