@@ -34,6 +34,22 @@ class Steps {
     return context_.run(decoder_inputs(token, position, last));
   }
 
+  /// The tokens of some steps, each on the one before it, in one launch.
+  std::vector<int64_t> follow(int64_t token, int64_t position, int count) {
+    runtime::Executable& step = context_.prepare({});
+    int64_t last = 0, next = 0;
+    const auto& logits = step.outputs()[0];
+    Tensor room = Tensor::empty(logits.dtype, to_integers(logits.shape));
+    void *inputs[] = {&token, &position, &last}, *outputs[] = {room.data(), &next};
+    std::vector<int64_t> seen(static_cast<size_t>(count));
+    step.bring({inputs, outputs});
+    const int64_t begin = position;
+    step.advance({.output = 1, .input = 0, .counter = 1, .seen = seen.data(), .steps = count});
+    EXPECT_EQ(token, seen.back());
+    EXPECT_EQ(position, begin + count);
+    return seen;
+  }
+
  private:
   Context context_;
 };
@@ -121,6 +137,32 @@ TEST_P(Schedules, MissAnyWaitThatIsLeftOut) {
   }
   EXPECT_GT(planted, 10u);
   EXPECT_EQ(found, planted);
+}
+
+TEST_P(Schedules, FollowEachOtherInOneLaunch) {
+  const ir::Graph graph = make_decoder(GetParam().spec, 2);
+  constexpr int kSteps = 3;
+  for (const int multiprocessors : {1, 5, 16}) {
+    ScheduledDevice one_by_one(multiprocessors), at_once(multiprocessors);
+    at_once.random = std::make_unique<Random>(11);
+    Steps single(graph, one_by_one), several(graph, at_once);
+    int64_t token = 7;
+    for (int64_t position = 0; position < 30; position += kSteps) {
+      std::vector<int64_t> expected;
+      for (int i = 0; i < kSteps; ++i) {
+        expected.push_back(
+            *single(expected.empty() ? token : expected.back(), position + i)[1].as<int64_t>());
+      }
+      ASSERT_EQ(several.follow(token, position, kSteps), expected) << position;
+      token = expected.back();
+    }
+    const Schedule& schedule = at_once.emulator->schedule();
+    for (const bool waits : {true, false}) {
+      std::vector<Access> accesses = at_once.emulator->accesses();
+      const Schedule whole = unrolled(schedule, kSteps, accesses, waits);
+      EXPECT_EQ(find_race(whole, accesses).has_value(), !waits && multiprocessors > 1);
+    }
+  }
 }
 
 TEST_P(Schedules, RefuseBadTokensAndPositions) {

@@ -72,29 +72,40 @@ T* Emulator::write(const Ref& ref, int64_t count) {
   return begin;
 }
 
-int64_t Emulator::index(const Ref& ref, int64_t limit) {
-  const int64_t value = *read<int64_t>(ref, 1);
-  if (value < 0 || value >= limit) throw BadIndex{current_};
-  return value;
+int64_t Emulator::within(int64_t index, int64_t limit) const {
+  if (index < 0 || index >= limit)
+    throw BadIndex{current_ % static_cast<int>(schedule_.tasks.size())};
+  return index;
 }
 
-bool Emulator::step(std::span<void* const> pointers, Random* random) {
+bool Emulator::run(std::span<void* const> pointers, int steps, Random* random) {
   pointers_ = pointers;
   accesses_.clear();
+  tokens_.assign(static_cast<size_t>(steps), -1);
+  const size_t count = schedule_.tasks.size();
   std::vector<int32_t> counters(static_cast<size_t>(schedule_.counters));
   std::vector<int32_t> next(schedule_.first.begin(), schedule_.first.end() - 1);
-  for (size_t left = schedule_.tasks.size(); left > 0; --left) {
+  std::vector<int> step(next.size());
+  for (size_t left = count * static_cast<size_t>(steps); left > 0; --left) {
     std::vector<size_t> ready;
     for (size_t sm = 0; sm < next.size(); ++sm) {
+      if (next[sm] == schedule_.first[sm + 1] && step[sm] + 1 < steps &&
+          counters[static_cast<size_t>(schedule_.following->chosen)] > step[sm]) {
+        next[sm] = schedule_.first[sm];
+        ++step[sm];
+      }
       if (next[sm] == schedule_.first[sm + 1]) continue;
       const Task& task = schedule_.tasks[static_cast<size_t>(next[sm])];
       const bool over = std::all_of(task.waits, task.waits + kWaits, [&](const Wait& wait) {
-        return wait.counter < 0 || counters[static_cast<size_t>(wait.counter)] >= wait.count;
+        return wait.counter < 0 ||
+               counters[static_cast<size_t>(wait.counter)] >= wait.count * (step[sm] + 1);
       });
       if (over) ready.push_back(sm);
     }
     if (ready.empty()) return false;
     const size_t sm = random == nullptr ? ready.front() : random->pick(ready);
+    step_ = step[sm];
+    current_ = next[sm] + step_ * static_cast<int>(count);
     run(next[sm]);
     ++counters[static_cast<size_t>(schedule_.tasks[static_cast<size_t>(next[sm])].signal)];
     ++next[sm];
@@ -103,11 +114,10 @@ bool Emulator::step(std::span<void* const> pointers, Random* random) {
 }
 
 void Emulator::run(int number) {
-  current_ = number;
   const Task& task = schedule_.tasks[static_cast<size_t>(number)];
   const bool half = schedule_.dtype == DType::float16;
   switch (task.kind) {
-    case Kind::check: index(task.check.index, task.check.limit); break;
+    case Kind::check: within(*read<int64_t>(task.check.index, 1), task.check.limit); break;
     case Kind::embed: half ? embed<float16>(task.embed) : embed<bfloat16>(task.embed); break;
     case Kind::product:
       half ? product<float16>(task.product) : product<bfloat16>(task.product);
@@ -119,7 +129,8 @@ void Emulator::run(int number) {
 
 template <typename T>
 void Emulator::embed(const Embed& task) {
-  const int64_t row = index(task.id, task.rows);
+  const int64_t row = within(
+      step_ == 0 ? *read<int64_t>(task.id, 1) : tokens_[static_cast<size_t>(step_ - 1)], task.rows);
   Ref from = task.table;
   from.offset += static_cast<uint64_t>(row * task.width) * sizeof(T);
   std::memcpy(write<T>(task.output, task.width), read<T>(from, task.width),
@@ -128,7 +139,7 @@ void Emulator::embed(const Embed& task) {
 
 template <typename T>
 std::vector<float> Emulator::joined(const Product& task) {
-  const int64_t position = *read<int64_t>(task.position, 1);
+  const int64_t position = position_of(task.position);
   const int splits = splits_with_keys(position, task.window, task.splits);
   const int64_t row = task.head_dim + 2;
   std::vector<float> x;
@@ -217,7 +228,7 @@ std::vector<float> Emulator::turned(const Attend& task, const Ref& row, const Re
 
 template <typename T>
 void Emulator::attend(const Attend& task) {
-  const int64_t position = index(task.position, task.capacity);
+  const int64_t position = within(position_of(task.position), task.capacity);
   const Keys keys = keys_of(position, task.window, task.splits, task.split);
   const int64_t dim = task.head_dim;
   const auto head_size = static_cast<uint64_t>(dim) * sizeof(T);
@@ -273,6 +284,42 @@ void Emulator::pick(const Pick& task) {
     return a.value < b.value || (a.value == b.value && a.index > b.index);
   });
   *write<int64_t>(task.output, 1) = largest->index;
+  tokens_[static_cast<size_t>(step_)] = largest->index;
+}
+
+Schedule unrolled(const Schedule& schedule, int steps, std::vector<Access>& accesses, bool waits) {
+  Schedule result = schedule;
+  result.tasks.clear();
+  result.first.clear();
+  result.counters = schedule.counters * steps + 1;  // the last one: of tasks without work
+  std::vector<int> numbers(schedule.tasks.size() * static_cast<size_t>(steps));
+  for (size_t sm = 0; sm + 1 < schedule.first.size(); ++sm) {
+    result.first.push_back(static_cast<int32_t>(result.tasks.size()));
+    for (int step = 0; step < steps; ++step) {
+      if (step > 0) {
+        Task border{};
+        border.kind = Kind::check;
+        border.signal = result.counters - 1;
+        border.waits[0] = {schedule.following->chosen + (step - 1) * schedule.counters, 1};
+        if (!waits) border.waits[0] = {};
+        result.tasks.push_back(border);
+      }
+      for (int32_t i = schedule.first[sm]; i < schedule.first[sm + 1]; ++i) {
+        Task task = schedule.tasks[static_cast<size_t>(i)];
+        task.signal += step * schedule.counters;
+        for (Wait& wait : task.waits) {
+          if (wait.counter >= 0) wait.counter += step * schedule.counters;
+        }
+        const size_t number =
+            static_cast<size_t>(i) + static_cast<size_t>(step) * schedule.tasks.size();
+        numbers[number] = static_cast<int>(result.tasks.size());
+        result.tasks.push_back(task);
+      }
+    }
+  }
+  result.first.push_back(static_cast<int32_t>(result.tasks.size()));
+  for (Access& access : accesses) access.task = numbers[static_cast<size_t>(access.task)];
+  return result;
 }
 
 namespace {

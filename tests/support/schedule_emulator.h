@@ -28,15 +28,17 @@ class Emulator {
  public:
   explicit Emulator(Schedule schedule);
 
-  /// One step on the caller's pointers, in the order of the schedule's. Whichever multiprocessor
-  /// has a task whose waits are over may run it next: the first, or one drawn at random. Throws
-  /// BadIndex.
+  /// Some steps, as one launch takes them, on the caller's pointers, in the order of the
+  /// schedule's. Whichever multiprocessor has a task whose waits are over may run it next: the
+  /// first, or one drawn at random. Throws BadIndex.
   /// @return false where none can go on though tasks are left
-  bool step(std::span<void* const> pointers, Random* random = nullptr);
+  bool run(std::span<void* const> pointers, int steps, Random* random = nullptr);
 
   const Schedule& schedule() const { return schedule_; }
-  /// Of the last step.
+  /// Of the last launch; a step's tasks are numbered after those of the step before.
   const std::vector<Access>& accesses() const { return accesses_; }
+  /// That the steps of the last launch chose.
+  const std::vector<int64_t>& tokens() const { return tokens_; }
 
  private:
   std::byte* at(const Ref& ref) const;
@@ -44,7 +46,8 @@ class Emulator {
   const T* read(const Ref& ref, int64_t count);
   template <typename T>
   T* write(const Ref& ref, int64_t count);
-  int64_t index(const Ref& ref, int64_t limit);
+  int64_t within(int64_t index, int64_t limit) const;
+  int64_t position_of(const Ref& ref) { return *read<int64_t>(ref, 1) + step_; }
   void run(int task);
   template <typename T>
   void embed(const Embed& task);
@@ -65,8 +68,16 @@ class Emulator {
   std::vector<std::byte> workspace_;
   std::span<void* const> pointers_;
   std::vector<Access> accesses_;
-  int current_ = 0;
+  std::vector<int64_t> tokens_;
+  int current_ = 0, step_ = 0;
 };
+
+/// So many steps of one launch as a schedule of one step, in which a task without work stands for
+/// the wait between two steps of a multiprocessor. Changes the accesses of such a launch to its
+/// tasks' numbers.
+/// @param waits false: leaves those waits out
+Schedule unrolled(const Schedule& schedule, int steps, std::vector<Access>& accesses,
+                  bool waits = true);
 
 /// Two tasks that touch the same bytes, one of them writing, though nothing orders them: what they
 /// are; nothing where every such pair is ordered by its multiprocessor's list or by counters.

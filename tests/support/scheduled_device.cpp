@@ -1,5 +1,7 @@
 #include "support/scheduled_device.h"
 
+#include <algorithm>
+
 #include "ostinato/base/error.h"
 
 namespace ostinato {
@@ -34,7 +36,19 @@ class ScheduledCapture final : public device::Capture {
   ScheduledCapture(std::shared_ptr<Emulator> emulator, const ScheduledDevice& device)
       : emulator_(std::move(emulator)), device_(device) {}
 
-  void replay(const device::Bindings& bindings) override {
+  void replay(const device::Bindings& bindings) override { run(bindings, 1); }
+
+  void advance(const device::Bindings& bindings, const device::Feedback& feedback) override {
+    run(bindings, feedback.steps);
+    const std::vector<int64_t>& tokens = emulator_->tokens();
+    std::copy(tokens.begin(), tokens.end(), feedback.seen);
+    *static_cast<int64_t*>(bindings.inputs[feedback.input]) = tokens.back();
+    *static_cast<int64_t*>(bindings.inputs[feedback.counter]) += feedback.steps;
+  }
+  int steps_at_once() const override { return emulator_->schedule().following ? 5 : 1; }
+
+ private:
+  void run(const device::Bindings& bindings, int steps) {
     std::vector<void*> pointers;
     for (const Address& address : emulator_->schedule().pointers) {
       const auto& of = address.kind == Address::Kind::input ? bindings.inputs : bindings.outputs;
@@ -42,7 +56,7 @@ class ScheduledCapture final : public device::Capture {
     }
     bool done = false;
     try {
-      done = emulator_->step(pointers, device_.random.get());
+      done = emulator_->run(pointers, steps, device_.random.get());
     } catch (const cuda::persistent::BadIndex& bad) {
       const auto& task = emulator_->schedule().tasks[static_cast<size_t>(bad.task)];
       fail(ErrorCode::invalid_argument, "run", "Give another index.", "a bad index in {}",
@@ -51,7 +65,6 @@ class ScheduledCapture final : public device::Capture {
     if (!done) fail(ErrorCode::internal, "run", "Look at the counters.", "a deadlock");
   }
 
- private:
   std::shared_ptr<Emulator> emulator_;
   const ScheduledDevice& device_;
 };

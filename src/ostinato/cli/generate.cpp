@@ -134,11 +134,12 @@ void print_summary(const Json& result, const Session& session) {
 
 /// Without a tokenizer: ids in, ids out.
 void continue_ids(const Flags& flags, Session& session, const std::vector<int64_t>& ids) {
-  const auto generation = session.run(ids, [&](int64_t token, const Tensor&) {
-    if (!flags.json) output("{} ", token);
+  const runtime::OnToken show = [](int64_t token, const Tensor&) {
+    output("{} ", token);
     flush_output();
     return true;
-  });
+  };
+  const auto generation = session.run(ids, flags.json ? runtime::OnToken() : show);
   const Json result = figures(generation, ids.size());
   if (flags.json) {
     output("{}\n", dump(result));

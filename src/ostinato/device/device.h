@@ -123,12 +123,16 @@ class Event {
 };
 
 /// What a decoder's step leaves for the next one, so that the host need not see a token before the
-/// step after it is queued. All are int64 with one element.
+/// step after it is queued. Outputs and inputs are int64 with one element.
 struct Feedback {
   size_t output = 0;        ///< the token that the step chose
   size_t input = 0;         ///< takes the token
   size_t counter = 0;       ///< an input that grows by one: the position
-  int64_t* seen = nullptr;  ///< of `allocate_staging`: takes the token for the host
+  int64_t* seen = nullptr;  ///< of `allocate_staging`: takes the token of each step for the host
+  int steps = 1;            ///< one after the other
+  /// A device may end after one of these, and run no step on one; what `seen` holds for steps that
+  /// it did not run means nothing.
+  std::span<const int64_t> stops = {};
 };
 
 /// A recorded list of steps. A replay allocates nothing, takes no lock and looks nothing up.
@@ -138,14 +142,19 @@ class Capture {
   /// Returns when the steps are queued on the stream (on the CPU: done).
   virtual void replay(const Bindings& bindings) = 0;
 
-  /// The same, and then the feedback.
+  /// The same, and then the feedback, for each of the steps.
   virtual void advance(const Bindings& bindings, const Feedback& feedback) {
-    replay(bindings);
-    const int64_t token = *static_cast<const int64_t*>(bindings.outputs[feedback.output]);
-    *static_cast<int64_t*>(bindings.inputs[feedback.input]) = token;
-    ++*static_cast<int64_t*>(bindings.inputs[feedback.counter]);
-    *feedback.seen = token;
+    for (int i = 0; i < feedback.steps; ++i) {
+      replay(bindings);
+      const int64_t token = *static_cast<const int64_t*>(bindings.outputs[feedback.output]);
+      *static_cast<int64_t*>(bindings.inputs[feedback.input]) = token;
+      ++*static_cast<int64_t*>(bindings.inputs[feedback.counter]);
+      feedback.seen[i] = token;
+    }
   }
+
+  /// How many steps it gains by to be asked for at once.
+  virtual int steps_at_once() const { return 1; }
 };
 
 struct Properties {

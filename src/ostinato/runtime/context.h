@@ -29,10 +29,11 @@ class Executable {
   /// point to must stay until the device has done all that is queued.
   void bring(const device::Bindings& bindings);
 
-  /// Queues a run on what `bring` brought and earlier calls fed back. On a device that shares the
-  /// host's memory it is done when this returns, and outputs are where `bring` was told; on others
-  /// outputs stay on the device.
+  /// Queues runs on what `bring` brought and earlier calls fed back. On a device that shares the
+  /// host's memory they are done when this returns, and outputs are where `bring` was told; on
+  /// others outputs stay on the device.
   void advance(const device::Feedback& feedback);
+  int steps_at_once() const { return capture_->steps_at_once(); }
 
   device::Device& device() const { return *device_; }
   device::Stream& stream() const { return *stream_; }

@@ -40,10 +40,22 @@ class Progress {
   /// From now on the engine works while the callback runs, whose time so is part of a token's.
   void overlap() { overlaps_ = true; }
 
-  /// Takes a token; false when it is the last.
-  bool take(int64_t token, const Tensor& logits) {
+  /// Takes tokens that came together, and so share the time; false when the last is among them.
+  bool take(std::span<const int64_t> tokens, const Tensor& logits) {
     const Clock::time_point arrival = Clock::now();
-    const double elapsed = std::chrono::duration<double, std::milli>(arrival - start_).count();
+    const double elapsed = std::chrono::duration<double, std::milli>(arrival - start_).count() /
+                           static_cast<double>(tokens.size());
+    for (const int64_t token : tokens) {
+      if (!take(token, logits, elapsed)) return false;
+    }
+    start_ = overlaps_ ? arrival : Clock::now();
+    return true;
+  }
+
+  Generation result;
+
+ private:
+  bool take(int64_t token, const Tensor& logits, double elapsed) {
     if (result.tokens.empty()) {
       result.first_token_ms = elapsed;
     } else {
@@ -54,13 +66,9 @@ class Progress {
     result.stopped = std::find(stops.begin(), stops.end(), token) != stops.end();
     if (on_token_ && !on_token_(token, logits)) result.stopped = true;
     const auto count = static_cast<int64_t>(result.tokens.size());
-    start_ = overlaps_ ? arrival : Clock::now();
     return !result.stopped && count < limits_.max_new_tokens;
   }
 
-  Generation result;
-
- private:
   const GenerateLimits& limits_;
   const OnToken& on_token_;
   bool overlaps_ = false;
@@ -147,19 +155,20 @@ Generation generate_cached(Context& context, std::span<const int64_t> prompt, in
   Progress progress(limits, on_token);
   Step step(context, true);
   int64_t token = step(prompt, std::min(prefill_bucket(position), capacity), 0);
-  if (!progress.take(token, wants_logits ? step.logits() : Tensor())) {
+  if (!progress.take({&token, 1}, wants_logits ? step.logits() : Tensor())) {
     return std::move(progress.result);
   }
   if (!wants_logits && step.prepare(1).is_captured()) {
     if (!context.program().device().shares_host_memory()) progress.overlap();
-    TokenQueue tokens(step.prepare(1), token, position, step.outputs(), limits.max_new_tokens - 1);
+    TokenQueue tokens(step.prepare(1), token, position, step.outputs(),
+                      {limits.max_new_tokens - 1, limits.stop_tokens, bool(on_token)});
     while (progress.take(tokens.next(), {})) {
     }
     return std::move(progress.result);
   }
   do {
     token = step({&token, 1}, 1, position++);
-  } while (progress.take(token, wants_logits ? step.logits() : Tensor()));
+  } while (progress.take({&token, 1}, wants_logits ? step.logits() : Tensor()));
   return std::move(progress.result);
 }
 
@@ -172,7 +181,8 @@ Generation generate_growing(Context& context, std::span<const int64_t> prompt,
   Step step(context, false);
   for (;;) {
     const int64_t token = step(ids, static_cast<int64_t>(ids.size()), 0);
-    if (!progress.take(token, limits.logits ? step.logits() : Tensor())) return std::move(progress.result);
+    if (!progress.take({&token, 1}, limits.logits ? step.logits() : Tensor()))
+      return std::move(progress.result);
     ids.push_back(token);
   }
 }

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <numeric>
@@ -94,6 +95,44 @@ TEST_P(Persistents, ComputeWhatTheGraphOfKernelsDoes) {
     if (on_gpu_) continue;
     EXPECT_EQ(fake_counts().cooperative_launches, ++launches);
     EXPECT_LT(distance(got[0], step(*golden, token, position)[0]), 0.02) << position;
+  }
+}
+
+/// A stop among the tokens ends the launch, and whatever was queued behind it does nothing.
+TEST_P(Persistents, FollowEachOtherInOneLaunch) {
+  const Forced forced("on");
+  const ir::Graph graph = make_decoder(spec(), 1);
+  constexpr int kSteps = 4;
+  const int64_t begin = 63;
+  const auto single = open(graph, "cuda"), several = open(graph, "cuda");
+  std::vector<int64_t> expected = {5};
+  for (int i = 0; i < kSteps; ++i) {
+    expected.push_back(*step(*single, expected.back(), begin + i)[1].as<int64_t>());
+  }
+  runtime::Executable& executable = several->prepare({});
+  device::Device& gpu = executable.device();
+  EXPECT_GE(executable.steps_at_once(), kSteps);
+  const auto memory = gpu.allocate_staging(2 * kSteps * sizeof(int64_t));
+  auto* const seen = static_cast<int64_t*>(memory.get());
+  const auto tokens = [&](std::span<const int64_t> stops) {
+    int64_t token = expected[0], position = begin, last = 0;
+    void* inputs[] = {&token, &position, &last};
+    executable.bring({inputs, {}});
+    std::fill_n(seen, 2 * kSteps, -1);
+    for (int64_t* to : {seen, seen + kSteps}) {
+      executable.advance(
+          {.output = 1, .input = 0, .counter = 1, .seen = to, .steps = kSteps, .stops = stops});
+    }
+    gpu.synchronise(executable.stream());
+    return std::vector<int64_t>(seen, seen + 2 * kSteps);
+  };
+  const auto all = tokens({});
+  EXPECT_TRUE(std::equal(all.begin(), all.begin() + kSteps, expected.begin() + 1));
+  EXPECT_EQ(std::count(all.begin(), all.end(), -1), 0);
+  const auto stopped = tokens(std::vector<int64_t>{all[1]});
+  const auto stop = std::find(all.begin(), all.end(), all[1]) - all.begin();
+  for (int i = 0; i < 2 * kSteps; ++i) {
+    EXPECT_EQ(stopped[static_cast<size_t>(i)], i <= stop ? all[static_cast<size_t>(i)] : -1);
   }
 }
 

@@ -45,6 +45,8 @@ inline void bulk_copy(void* shared, const void* global, uint32_t bytes, Barrier&
   complete(barrier);
 }
 
+inline void acquire_for_copies() {}
+
 inline void sync_first(int threads) { emulator::wait_for_first(static_cast<unsigned>(threads)); }
 
 inline uint64_t now() {

@@ -115,12 +115,12 @@ void launch(const Step& step, const Bindings& bindings, CudaStream& stream) {
 }
 
 void feed_back(CUfunction kernel, const Bindings& bindings, const device::Feedback& feedback,
-               CudaStream& stream) {
+               int step, CudaStream& stream) {
   Operands operands{};
   operands.at[0] = bindings.outputs[feedback.output];
   operands.at[1] = bindings.inputs[feedback.input];
   operands.at[2] = bindings.inputs[feedback.counter];
-  operands.at[3] = feedback.seen;
+  operands.at[3] = feedback.seen + step;
   FeedBackParams params{1};
   void* arguments[] = {&operands, &params};
   OSTINATO_CUDA(cuLaunchKernel, kernel, 1, 1, 1, 1, 1, 1, 0, stream.get(), arguments, nullptr);
@@ -210,8 +210,10 @@ void CudaCapture::replay(const Bindings& bindings) {
 }
 
 void CudaCapture::advance(const Bindings& bindings, const device::Feedback& feedback) {
-  replay(bindings);
-  feed_back(feed_back_, bindings, feedback, stream_);
+  for (int i = 0; i < feedback.steps; ++i) {
+    replay(bindings);
+    feed_back(feed_back_, bindings, feedback, i, stream_);
+  }
 }
 
 }  // namespace ostinato::cuda

@@ -10,10 +10,12 @@ namespace ostinato::cuda {
 /// Queues one step's work on the stream.
 void launch(const device::Step& step, const device::Bindings& bindings, CudaStream& stream);
 
-/// Queues the feedback of a step, by a kernel that writes to the page-locked memory of the host too.
+/// Queues the feedback of a step, by a kernel that writes to the page-locked memory of the host
+/// too.
 /// @param kernel `feed_back`
+/// @param step which of the feedback's
 void feed_back(CUfunction kernel, const device::Bindings& bindings,
-               const device::Feedback& feedback, CudaStream& stream);
+               const device::Feedback& feedback, int step, CudaStream& stream);
 
 /// All steps as one CUDA graph, a node after the other; between kernels of ours by programmatic
 /// dependent launch, where the GPU has it. A replay is one launch of the graph; where the caller's

@@ -113,6 +113,7 @@ std::vector<std::byte> PersistentCapture::image(const Schedule& schedule) {
   launched_.counters =
       append(image, std::vector<int32_t>(static_cast<size_t>(schedule.counters) + 1));
   launched_.counter_count = schedule.counters;
+  launched_.tokens = append(image, std::vector<int64_t>(persistent::kMostSteps));
   if (std::getenv(kTimeline) != nullptr) {
     launched_.times = append(image, std::vector<persistent::Times>(schedule.tasks.size()));
   }
@@ -149,7 +150,7 @@ void PersistentCapture::write_times(const char* path) const {
   }
 }
 
-void PersistentCapture::replay(const Bindings& bindings) {
+void PersistentCapture::launch(const Bindings& bindings) {
   OSTINATO_CUDA(cuCtxSetCurrent, stream_.context());
   for (size_t i = 0; i < schedule_.pointers.size(); ++i) {
     operands_.at[i + 1] = pointer_of(schedule_.pointers[i], bindings);
@@ -159,9 +160,39 @@ void PersistentCapture::replay(const Bindings& bindings) {
                 stream_.get(), arguments);
 }
 
+void PersistentCapture::replay(const Bindings& bindings) {
+  launched_.steps = 1;
+  operands_.at[persistent::kSeen] = nullptr;
+  launch(bindings);
+}
+
+int PersistentCapture::steps_at_once() const {
+  return schedule_.following ? persistent::kMostSteps : 1;
+}
+
 void PersistentCapture::advance(const Bindings& bindings, const device::Feedback& feedback) {
-  replay(bindings);
-  feed_back(feed_back_, bindings, feedback, stream_);
+  const auto& following = schedule_.following;
+  if (!following || following->output != feedback.output || following->input != feedback.input ||
+      following->position != feedback.counter) {
+    for (int i = 0; i < feedback.steps; ++i) {
+      replay(bindings);
+      feed_back(feed_back_, bindings, feedback, i, stream_);
+    }
+    return;
+  }
+  launched_.chosen = following->chosen;
+  // With more stops than it has room for the host finds the others, as it finds all.
+  const auto stops = feedback.stops.first(
+      std::min(feedback.stops.size(), static_cast<size_t>(persistent::kMostStops)));
+  std::copy(stops.begin(), stops.end(), launched_.stops);
+  launched_.stop_count = static_cast<int32_t>(stops.size());
+  operands_.at[persistent::kNextToken] = bindings.inputs[feedback.input];
+  operands_.at[persistent::kNextPosition] = bindings.inputs[feedback.counter];
+  for (int begin = 0; begin < feedback.steps; begin += launched_.steps) {
+    launched_.steps = std::min(feedback.steps - begin, persistent::kMostSteps);
+    operands_.at[persistent::kSeen] = feedback.seen + begin;
+    launch(bindings);
+  }
 }
 
 namespace {
@@ -186,6 +217,9 @@ class Race final : public device::Capture {
   void replay(const Bindings& bindings) override { chosen(bindings).replay(bindings); }
   void advance(const Bindings& bindings, const device::Feedback& feedback) override {
     chosen(bindings).advance(bindings, feedback);
+  }
+  int steps_at_once() const override {
+    return graph_ == nullptr ? persistent_->steps_at_once() : 1;
   }
 
  private:

@@ -10,8 +10,8 @@
 
 namespace ostinato::cuda {
 
-/// A decoding step as one launch that stays on the GPU until the step is done: a block to each
-/// multiprocessor, all at once.
+/// A decoding step, or several, as one launch that stays on the GPU until they are done: a block to
+/// each multiprocessor, all at once.
 class PersistentCapture final : public device::Capture {
  public:
   /// Throws `internal` where the GPU cannot run that many blocks at once.
@@ -26,8 +26,10 @@ class PersistentCapture final : public device::Capture {
 
   void replay(const device::Bindings& bindings) override;
   void advance(const device::Bindings& bindings, const device::Feedback& feedback) override;
+  int steps_at_once() const override;
 
  private:
+  void launch(const device::Bindings& bindings);
   void write_times(const char* path) const;
   std::vector<std::byte> image(const persistent::Schedule& schedule);
 

@@ -1,7 +1,7 @@
 #include "ostinato/device/cuda/kernels/persistent_attention.cuh"
 
-/// A whole decoding step in one launch: each block takes the tasks of its list in order, and waits
-/// by counters for those of other blocks. All blocks must run at once.
+/// A whole decoding step in one launch, or several: each block takes the tasks of its list in order,
+/// and waits by counters for those of other blocks. All blocks must run at once.
 namespace ostinato::cuda::persistent {
 
 namespace {
@@ -58,7 +58,7 @@ __device__ void load(Block& block, const Product& task) {
 
 /// Keys and values of earlier steps, which no task of this one writes.
 __device__ void load(Block& block, const Attend& task) {
-  const int64_t position = *block.at<const int64_t>(task.position);
+  const int64_t position = position_of(block, task.position);
   if (position < 0 || position >= task.capacity) return;
   const Keys keys = keys_of(position, task.window, task.splits, task.split);
   const int per_stage = keys_per_stage(task);
@@ -71,7 +71,34 @@ __device__ void load(Block& block, const Attend& task) {
   }
 }
 
-/// The loader's side: what all tasks read of weights and caches, in their order, as soon as there
+__device__ void wait_until(const int32_t* counter, int32_t count) {
+  while (acquire(counter) < count) pause();
+}
+
+__device__ bool stops_at(const Launched& params, int64_t token) {
+  for (int i = 0; i < params.stop_count; ++i) {
+    if (token == params.stops[i]) return true;
+  }
+  return false;
+}
+
+/// Whether another step follows, known when the token has been chosen; by then all tasks that write
+/// are done. The loader waits too, so that it copies nothing that is never used.
+__device__ bool follow(Block& block, const Launched& params, const Queue& queue) {
+  if (block.step + 1 == params.steps) return false;
+  const bool loads = threadIdx.x == kConsumers;
+  if (loads || threadIdx.x == 0) wait_until(queue.counters + params.chosen, block.step + 1);
+  if (loads) {
+    acquire_for_copies();  // of keys and values that the step wrote
+  } else {
+    sync_consumers();
+  }
+  if (stops_at(params, __ldcg(block.tokens + block.step))) return false;
+  ++block.step;
+  return true;
+}
+
+/// The loader's side of a step: what all tasks read of weights and caches, in their order, as soon as there
 /// is room, whether or not their turn has come.
 __device__ void load_all(Block& block, const Queue& queue) {
   for (int i = queue.first; i < queue.last; ++i) {
@@ -81,11 +108,10 @@ __device__ void load_all(Block& block, const Queue& queue) {
   }
 }
 
-__device__ void wait_for(const Task& task, const int32_t* counters) {
+__device__ void wait_for(const Task& task, const int32_t* counters, int step) {
   if (threadIdx.x == 0) {
-    for (int i = 0; i < kWaits; ++i) {
-      if (task.waits[i].counter < 0) continue;
-      while (acquire(counters + task.waits[i].counter) < task.waits[i].count) pause();
+    for (const Wait& wait : task.waits) {
+      if (wait.counter >= 0) wait_until(counters + wait.counter, (step + 1) * wait.count);
     }
   }
   sync_consumers();
@@ -95,7 +121,9 @@ template <typename T>
 __device__ void run(Block& block, const Task& task) {
   block.node = task.node;
   switch (task.kind) {
-    case Kind::check: index_of(block, task.check.index, task.check.limit); break;
+    case Kind::check:
+      within(block, *block.at<const int64_t>(task.check.index), task.check.limit);
+      break;
     case Kind::embed: embed<T>(block, task.embed); break;
     case Kind::product: product<T>(block, task.product); break;
     case Kind::attend: attend<T>(block, task.attend); break;
@@ -103,7 +131,7 @@ __device__ void run(Block& block, const Task& task) {
   }
 }
 
-/// The consumers' side.
+/// The consumers' side of a step.
 template <typename T>
 __device__ void run_all(Block& block, const Queue& queue, Fixed& fixed) {
   const int thread = static_cast<int>(threadIdx.x);
@@ -119,7 +147,7 @@ __device__ void run_all(Block& block, const Queue& queue, Fixed& fixed) {
     const uint32_t next = word_of(i + 1);  // on its way while this one runs
     const bool timed = queue.times != nullptr && thread == 0;
     if (timed) queue.times[i].turn = now();
-    wait_for(task, queue.counters);
+    wait_for(task, queue.counters, block.step);
     if (timed) queue.times[i].begin = now();
     run<T>(block, task);
     if (thread < kTaskWords) fixed.tasks[(i + 1) & 1][thread] = next;
@@ -131,12 +159,18 @@ __device__ void run_all(Block& block, const Queue& queue, Fixed& fixed) {
   }
 }
 
-/// The last block to be done leaves the counters as the next launch expects them.
-__device__ void leave(const Launched& params, const Queue& queue) {
+/// The last block to be done leaves the counters as the next launch expects them, and, if the
+/// caller wants that, token and position as the next step takes them.
+__device__ void leave(const Block& block, const Launched& params, const Queue& queue, int steps) {
   int32_t* done = queue.counters + params.counter_count;
   __threadfence();
   if (atomicAdd(done, 1) != static_cast<int>(gridDim.x) - 1) return;
+  __threadfence();
   for (int i = 0; i <= params.counter_count; ++i) queue.counters[i] = 0;
+  if (block.operands.at[kSeen] == nullptr || steps == 0) return;
+  *static_cast<int64_t*>(block.operands.at[kNextToken]) =
+      __ldcg(block.tokens + steps - 1);
+  *static_cast<int64_t*>(block.operands.at[kNextPosition]) += steps;
 }
 
 template <typename T>
@@ -154,14 +188,25 @@ __device__ void step(const Operands& operands, const Launched& params) {
   }
   __syncthreads();
   Block block{operands, vector, sums, fixed.shares,
-              Ring{shared, fixed.full, fixed.empty, params.stages}};
+              Ring{shared, fixed.full, fixed.empty, params.stages},
+              reinterpret_cast<int64_t*>(static_cast<char*>(operands.at[0]) + params.tokens)};
   const Queue queue = queue_of(operands, params);
-  if (threadIdx.x >= kConsumers) {
-    if (threadIdx.x == kConsumers) load_all(block, queue);
-  } else {
-    run_all<T>(block, queue, fixed);
-    if (threadIdx.x == 0) leave(params, queue);
+  // A launch that was queued before the host had seen the stop token has nothing to do.
+  const bool begins = operands.at[kSeen] == nullptr ||
+                      !stops_at(params, *static_cast<const int64_t*>(operands.at[kNextToken]));
+  if (begins && threadIdx.x >= kConsumers) {
+    if (threadIdx.x == kConsumers) {
+      do {
+        load_all(block, queue);
+      } while (follow(block, params, queue));
+    }
+  } else if (begins) {
+    do {
+      run_all<T>(block, queue, fixed);
+    } while (follow(block, params, queue));
   }
+  __syncthreads();  // the loader has read the position for the last time
+  if (threadIdx.x == 0) leave(block, params, queue, begins ? block.step + 1 : 0);
 }
 
 #else

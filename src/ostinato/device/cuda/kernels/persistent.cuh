@@ -37,7 +37,9 @@ struct Block {
   float* sums;    ///< kSums of them
   float* shares;  ///< one a warp
   Ring ring;
+  int64_t* tokens;             ///< that the launch's steps chose
   const void* node = nullptr;  ///< of the task that runs
+  int step = 0;                ///< of the launch
 
   __device__ char* at(const Ref& ref) const {
     if (ref.base == Ref::kNone) return nullptr;
@@ -55,9 +57,13 @@ struct Thread {
   int warp = index / kWarp, lane = index % kWarp;
 };
 
+/// Of this step: the caller's is moved on when the launch ends.
+__device__ inline int64_t position_of(const Block& block, const Ref& ref) {
+  return *block.at<const int64_t>(ref) + block.step;
+}
+
 /// The index, or -1 and a fault where it is out of bounds.
-__device__ inline int64_t index_of(const Block& block, const Ref& ref, int64_t limit) {
-  const int64_t index = *block.at<const int64_t>(ref);
+__device__ inline int64_t within(const Block& block, int64_t index, int64_t limit) {
   if (index >= 0 && index < limit) return index;
   if (threadIdx.x == 0) *block.operands.fault = block.node;
   return -1;
@@ -77,7 +83,9 @@ __device__ inline float sum_of_consumers(const Block& block, float value) {
 
 template <typename T>
 __device__ void embed(const Block& block, const Embed& task) {
-  const int64_t row = index_of(block, task.id, task.rows);
+  const int64_t token = block.step == 0 ? *block.at<const int64_t>(task.id)
+                                        : __ldcg(block.tokens + block.step - 1);
+  const int64_t row = within(block, token, task.rows);
   const T* from = block.at<const T>(task.table) + row * task.width;
   T* to = block.at<T>(task.output);
   for (int64_t i = threadIdx.x; i < task.width; i += kConsumers) {
@@ -113,7 +121,7 @@ __device__ inline void weigh_splits(const Block& block, const Product& task, int
 
 template <typename T>
 __device__ void join_splits(const Block& block, const Product& task) {
-  const int64_t position = *block.at<const int64_t>(task.position);
+  const int64_t position = position_of(block, task.position);
   const int used = splits_with_keys(position, task.window, task.splits);
   weigh_splits(block, task, used);
   sync_consumers();
@@ -306,7 +314,11 @@ __device__ inline void pick(const Block& block, const Pick& task) {
     if (comes_before(other, best)) best = other;
   }
   best = best_of_warp(best);
-  if (thread.lane == 0) *block.at<int64_t>(task.output) = best.index;
+  if (thread.lane != 0) return;
+  *block.at<int64_t>(task.output) = best.index;
+  block.tokens[block.step] = best.index;
+  auto* const seen = static_cast<int64_t*>(block.operands.at[kSeen]);
+  if (seen != nullptr) seen[block.step] = best.index;
 }
 
 }  // namespace ostinato::cuda::persistent

@@ -229,7 +229,7 @@ template <typename T>
 __device__ void attend(Block& block, const Attend& task) {
   const Thread thread;
   AttendMemory<T>& memory = *reinterpret_cast<AttendMemory<T>*>(block.sums);
-  const int64_t position = index_of(block, task.position, task.capacity);
+  const int64_t position = within(block, position_of(block, task.position), task.capacity);
   if (position < 0) return;
   const int dim = task.head_dim, chunks = dim / 8;
   prepare(block, task, position, memory);

@@ -70,6 +70,11 @@ __device__ inline void bulk_copy(void* shared, const void* global, uint32_t byte
       "l"(__cvta_generic_to_global(global)), "r"(bytes), "r"(shared_address(&barrier))
       : "memory");
 }
+
+/// After this thread acquired a counter: bulk copies that it begins read what was written before.
+__device__ inline void acquire_for_copies() {
+  asm volatile("fence.proxy.async.global;" ::: "memory");
+}
 #endif
 
 /// Of the first `threads` of a block, which the others pass by.

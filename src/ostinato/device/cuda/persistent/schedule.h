@@ -16,6 +16,12 @@ struct Call {
   std::vector<device::Address> inputs, outputs;
 };
 
+/// How a step leads to the next one within a launch.
+struct Following {
+  int32_t chosen;  ///< the counter of the task that chooses the token, after all others
+  size_t output, input, position;  ///< of the caller's: the token, what takes it, and the position
+};
+
 /// One decoding step as lists of tasks, one for each multiprocessor, that count what is done so
 /// that they can wait for each other.
 struct Schedule {
@@ -26,7 +32,8 @@ struct Schedule {
   size_t workspace_bytes = 0;             ///< base 0: what tasks leave each other, and the tables
   size_t tables_at = 0;                   ///< in the workspace
   std::vector<std::byte> tables;  ///< what depends on the position alone, a row to each position
-  int32_t most_depth = 0;         ///< elements of the longest vector that a product takes
+  std::optional<Following> following;  ///< where steps can follow each other in one launch
+  int32_t most_depth = 0;              ///< elements of the longest vector that a product takes
   DType dtype = DType::bfloat16;
   size_t weight_bytes = 0;          ///< read by a step
   std::vector<std::string> labels;  ///< of the calls that tasks belong to

@@ -46,6 +46,15 @@ std::vector<int64_t> Stages::shares(int64_t count) const {
   return result;
 }
 
+bool Stages::is_last(int stage) const {
+  const std::vector<bool>& before = stages_[static_cast<size_t>(stage)].before;
+  return std::all_of(placed_.begin(), placed_.end(), [&](const Placed& placed) {
+    const auto other = static_cast<size_t>(placed.task.call);
+    return placed.task.kind == Kind::check || placed.task.call == stage ||
+           (other < before.size() && before[other]);
+  });
+}
+
 void Stages::finish(Schedule& schedule) const {
   schedule.counters = static_cast<int32_t>(stages_.size());
   for (const Stage& stage : stages_) schedule.labels.emplace_back(stage.node->op->name);

@@ -24,6 +24,9 @@ class Stages {
   /// How many of `count` alike rows each multiprocessor takes, so that their loads stay alike.
   std::vector<int64_t> shares(int64_t count) const;
 
+  /// Whether all tasks that write are done when this stage is: checks are what may be left.
+  bool is_last(int stage) const;
+
   int tasks_of(int stage) const { return stages_[static_cast<size_t>(stage)].tasks; }
 
   /// Does something to each task of a stage, in the order in which they were placed.

@@ -24,6 +24,10 @@ inline constexpr int kKeysAtOnce = 4 * kConsumerWarps;  ///< that a block's warp
 inline constexpr int kKeyStep = 16;  ///< a split's keys are a multiple of so many
 inline constexpr int kWaits = 2;
 inline constexpr int kPointers = 8;  ///< as many as a launch takes: the first is the schedule's own
+/// After those, what the last step of a launch with several leaves: places of the next token and of
+/// the position, and of all tokens in memory of the host. None but for launches that feed back.
+inline constexpr int kNextToken = kPointers, kNextPosition = kPointers + 1, kSeen = kPointers + 2;
+inline constexpr int kMostStops = 8, kMostSteps = 8;  ///< of a launch
 
 /// A place in memory: a pointer of the launch and an offset, an address, or nothing. What the
 /// caller gives changes from launch to launch, the tasks do not.
@@ -33,7 +37,8 @@ struct Ref {
   uint64_t offset = 0;  ///< bytes; of `kFixed` the address
 };
 
-/// Until a counter has grown by `count` since the step began. Negative: no counter.
+/// Until a counter has grown by `count` since the step began. Negative: no counter. In a launch of
+/// several steps they go on: all tasks of a stage are waited for, and so each step adds as many.
 struct Wait {
   int32_t counter = -1, count = 0;
 };
@@ -123,6 +128,11 @@ struct Times {
 struct Launched {
   uint64_t tasks, first, counters;  ///< offsets in bytes; after the counters one for blocks
   uint64_t times;                   ///< of Times, one a task; zero where nobody asks for them
+  uint64_t tokens;                  ///< of kMostSteps int64: what each step chose
+  int64_t stops[kMostStops];        ///< after these tokens no step follows
+  int32_t stop_count;
+  int32_t steps;   ///< at most kMostSteps, each on the token of the one before
+  int32_t chosen;  ///< the counter of the task that chooses the token, the last of its step
   int32_t counter_count;
   int32_t stages;        ///< that fit into shared memory
   int32_t vector_bytes;  ///< of shared memory, for the longest vector
