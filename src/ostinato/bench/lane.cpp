@@ -198,7 +198,11 @@ Json Lane::prepare_generation(const std::vector<int64_t>& prompt, int64_t max_ne
   generate_cached(*decoder_, prompt, decoder_capacity_, {std::min<int64_t>(max_new_tokens, 2), {}},
                   {});
   phases.run_ms = running.milliseconds();
-  return to_json(phases, whole.milliseconds());
+  Json result = to_json(phases, whole.milliseconds());
+  const std::string remark =
+      decoder_->prepare(one_sequence(decoder_->program().graph(), 1)).remark();
+  if (!remark.empty()) result["decode_step"] = remark;
+  return result;
 }
 
 Json Lane::generate(const std::vector<int64_t>& prompt, int64_t max_new_tokens) {

@@ -73,7 +73,8 @@ class Lane {
   const NamedTensors& outputs() const { return outputs_; }
 
   /// Compiles for continuing this prompt with a KV cache and makes the first tokens:
-  /// `first_call_ms`, `phases_ms`. What `first_call` compiled is dropped.
+  /// `first_call_ms`, `phases_ms`, and `decode_step` where the device says how it runs one. What
+  /// `first_call` compiled is dropped.
   /// @param capacity tokens of the cache
   Json prepare_generation(const std::vector<int64_t>& prompt, int64_t max_new_tokens,
                           int64_t capacity);

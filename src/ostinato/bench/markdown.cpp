@@ -208,6 +208,11 @@ class Writer {
       });
     }
     for (const Json& prompt : generation["prompts"]) {
+      each(prompt["lanes"], [&](const std::string& name, const Json& lane) {
+        if (!lane.contains("decode_step")) return;
+        line("\nA step of {} for \"{}\": {}.", name, cell(prompt["prompt"]),
+             cell(lane["decode_step"]));
+      });
       first_call(fmt::format("First call for \"{}\"", cell(prompt["prompt"])), prompt["lanes"]);
     }
     perplexity(generation["perplexity"]);

@@ -155,6 +155,10 @@ class Capture {
 
   /// How many steps it gains by to be asked for at once.
   virtual int steps_at_once() const { return 1; }
+
+  /// For a report: as what it runs and why, where there is more than one way. The first replay may
+  /// decide.
+  virtual std::string remark() const { return {}; }
 };
 
 struct Properties {

@@ -35,6 +35,9 @@ class Executable {
   void advance(const device::Feedback& feedback);
   int steps_at_once() const { return capture_->steps_at_once(); }
 
+  /// What the device says of how it runs; empty where it is not captured.
+  std::string remark() const { return capture_ == nullptr ? std::string() : capture_->remark(); }
+
   device::Device& device() const { return *device_; }
   device::Stream& stream() const { return *stream_; }
   const std::vector<ir::ValueType>& outputs() const { return outputs_; }

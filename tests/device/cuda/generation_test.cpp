@@ -5,6 +5,7 @@
 #include <iostream>
 
 #include "device/cuda/fake_driver.h"
+#include "ostinato/bench/lane.h"
 #include "ostinato/bench/latency.h"
 #include "ostinato/import/new_model.h"
 #include "ostinato/runtime/generate.h"
@@ -50,9 +51,9 @@ class TokensOnTheDevice : public testing::TestWithParam<const char*> {
   }
 
   const bool on_gpu_ = std::getenv("OSTINATO_TEST_GPU") != nullptr;
+  TemporaryFolder folder_;
 
  private:
-  TemporaryFolder folder_;
   std::unique_ptr<Generator> generator_;
 };
 
@@ -89,6 +90,21 @@ TEST_P(TokensOnTheDevice, NeedNoCopiesAndNoSynchronisation) {
   EXPECT_EQ(counts[1].event_waits, persistent ? 3u : 17u);
   EXPECT_EQ(counts[1].graph_launches, persistent ? 1u : 18u);
   EXPECT_EQ(counts[1].cooperative_launches, persistent ? 3u : 0u);
+}
+
+TEST_P(TokensOnTheDevice, AreReportedWithWhatAStepRunsAs) {
+  bench::LaneSpec spec;
+  spec.kind = bench::lane_kind(bench::kGraph);
+  spec.model = (folder_ / "m").string();
+  spec.device = "cuda:0";
+  spec.dtype = DType::bfloat16;
+  spec.weights = importer::WeightSource::random;
+  bench::Lane lane(spec);
+  const Json first = lane.prepare_generation({1, 2, 3}, 4, 32);
+  EXPECT_EQ(first["decode_step"], GetParam() == std::string("on")
+                                      ? "persistent launch"
+                                      : "graph of kernels, since OSTINATO_PERSISTENT is off");
+  EXPECT_FALSE(lane.generate({1, 2, 3}, 4)["tokens"].empty());
 }
 
 INSTANTIATE_TEST_SUITE_P(Launches, TokensOnTheDevice, testing::Values("off", "on"),

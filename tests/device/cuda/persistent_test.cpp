@@ -152,12 +152,22 @@ TEST(Choice, IsMadeByTheFirstReplay) {
     if (position == 0) {
       EXPECT_GT(fake_counts().cooperative_launches, 1u);
       EXPECT_GT(fake_counts().graph_launches, 1u);
+      EXPECT_NE(chosen->prepare({}).remark().find(", since a step took"), std::string::npos);
       use_fake_driver();
     } else {  // one launch of one of the two
       EXPECT_EQ(fake_counts().cooperative_launches + fake_counts().graph_launches,
                 static_cast<size_t>(position));
     }
   }
+}
+
+TEST(Choice, SaysWhyItIsNone) {
+  use_fake_driver();
+  DecoderSpec spec;
+  spec.dtype = DType::float32;
+  const auto refused = open(make_decoder(spec, 2), "cuda");
+  EXPECT_EQ(refused->prepare({}).remark(),
+            "graph of kernels, since aten.embedding is not of bfloat16 or float16");
 }
 
 TEST(Choice, IsForcedByTheEnvironment) {

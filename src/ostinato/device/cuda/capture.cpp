@@ -126,8 +126,12 @@ void feed_back(CUfunction kernel, const Bindings& bindings, const device::Feedba
   OSTINATO_CUDA(cuLaunchKernel, kernel, 1, 1, 1, 1, 1, 1, 0, stream.get(), arguments, nullptr);
 }
 
-CudaCapture::CudaCapture(std::vector<Step> steps, Functions& functions, CudaStream& stream)
-    : steps_(std::move(steps)), feed_back_(functions.find("feed_back")), stream_(stream) {
+CudaCapture::CudaCapture(std::vector<Step> steps, Functions& functions, CudaStream& stream,
+                         std::string remark)
+    : steps_(std::move(steps)),
+      feed_back_(functions.find("feed_back")),
+      stream_(stream),
+      remark_(std::move(remark)) {
   OSTINATO_CUDA(cuCtxSetCurrent, stream_.context());
   OSTINATO_CUDA(cuGraphCreate, &graph_, 0);
   try {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "ostinato/device/cuda/kernel.h"
@@ -22,13 +23,17 @@ void feed_back(CUfunction kernel, const device::Bindings& bindings,
 /// pointers are others than last time, the nodes that take them are patched first.
 class CudaCapture final : public device::Capture {
  public:
-  CudaCapture(std::vector<device::Step> steps, Functions& functions, CudaStream& stream);
+  /// @param remark for reports
+  CudaCapture(std::vector<device::Step> steps, Functions& functions, CudaStream& stream,
+              std::string remark = {});
   ~CudaCapture() override;
   CudaCapture(const CudaCapture&) = delete;
   CudaCapture& operator=(const CudaCapture&) = delete;
 
   void replay(const device::Bindings& bindings) override;
   void advance(const device::Bindings& bindings, const device::Feedback& feedback) override;
+
+  std::string remark() const override { return remark_; }
 
   /// How many nodes take pointers of the caller's.
   size_t patched() const { return patched_.size(); }
@@ -51,6 +56,7 @@ class CudaCapture final : public device::Capture {
   std::vector<device::Step> steps_;  // keeps the kernels
   CUfunction feed_back_;
   CudaStream& stream_;
+  std::string remark_;
   CUgraph graph_ = nullptr;
   CUgraphNode last_ = nullptr;
   bool last_is_ours_ = false;  // a kernel of ours, after which the next may be resident early

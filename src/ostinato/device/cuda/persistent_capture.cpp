@@ -221,6 +221,7 @@ class Race final : public device::Capture {
   int steps_at_once() const override {
     return graph_ == nullptr ? persistent_->steps_at_once() : 1;
   }
+  std::string remark() const override { return remark_; }
 
  private:
   device::Capture& chosen(const Bindings& bindings) {
@@ -232,7 +233,13 @@ class Race final : public device::Capture {
     const std::vector<float> expected = results(*graph_, bindings);
     const std::vector<float> got = results(*persistent_, bindings);
     const double graph = seconds(*graph_, bindings), persistent = seconds(*persistent_, bindings);
-    (are_same(got, expected) && persistent < graph ? graph_ : persistent_).reset();
+    const bool same = are_same(got, expected), persists = same && persistent < graph;
+    remark_ = fmt::format("{}, since {}", persists ? "persistent launch" : "graph of kernels",
+                          same ? fmt::format("a step took {:.1f} us in one launch and {:.1f} as a "
+                                             "graph of kernels",
+                                             1e6 * persistent, 1e6 * graph)
+                               : "results of the persistent launch differ");
+    (persists ? graph_ : persistent_).reset();
   }
 
   double seconds(device::Capture& capture, const Bindings& bindings) {
@@ -240,7 +247,8 @@ class Race final : public device::Capture {
     const auto begin = std::chrono::steady_clock::now();
     for (int i = 0; i < kReplays; ++i) capture.replay(bindings);
     stream_.synchronise();
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count() /
+           kReplays;
   }
 
   /// All floating results of a replay, one after the other.
@@ -277,6 +285,7 @@ class Race final : public device::Capture {
   std::unique_ptr<device::Capture> graph_, persistent_;
   std::vector<Result> results_;
   CudaStream& stream_;
+  std::string remark_ = "not chosen yet";
 };
 
 std::vector<Race::Result> results_of(const std::vector<persistent::Call>& calls) {
@@ -307,9 +316,12 @@ std::unique_ptr<device::Capture> make_capture(std::vector<device::Step> steps,
                                               device::Device& device, Functions& functions,
                                               CudaStream& stream, bool can_persist) {
   const Persistent wanted = persistent_of_environment();
-  if (wanted == Persistent::off || !can_persist) {
-    return std::make_unique<CudaCapture>(std::move(steps), functions, stream);
-  }
+  const auto graph = [&](std::string_view reason) {
+    return std::make_unique<CudaCapture>(std::move(steps), functions, stream,
+                                         fmt::format("graph of kernels, since {}", reason));
+  };
+  if (wanted == Persistent::off) return graph("OSTINATO_PERSISTENT is off");
+  if (!can_persist) return graph("the GPU is older than compute capability 9.0");
   std::vector<persistent::Call> calls;
   for (const device::Step& step : steps) {
     calls.push_back({static_cast<const Kernel&>(*step.kernel).request, step.inputs, step.outputs});
@@ -327,7 +339,7 @@ std::unique_ptr<device::Capture> make_capture(std::vector<device::Step> steps,
     if (wanted == Persistent::on) {
       fmt::print(stderr, "A graph of kernels, since {}.\n", planned.reason);
     }
-    return std::make_unique<CudaCapture>(std::move(steps), functions, stream);
+    return graph(planned.reason);
   }
   auto single =
       std::make_unique<PersistentCapture>(std::move(*planned.schedule), device, functions, stream);

@@ -27,6 +27,7 @@ class PersistentCapture final : public device::Capture {
   void replay(const device::Bindings& bindings) override;
   void advance(const device::Bindings& bindings, const device::Feedback& feedback) override;
   int steps_at_once() const override;
+  std::string remark() const override { return "persistent launch"; }
 
  private:
   void launch(const device::Bindings& bindings);
