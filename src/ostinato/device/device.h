@@ -47,6 +47,13 @@ class PackedWeights {
   std::shared_ptr<const void> get(std::span<const uint8_t> constant, const std::string& format,
                                   size_t bytes, int threads, const Make& make);
 
+  /// What was remembered under this key, by this process or an earlier one on the same cache.
+  std::optional<int64_t> choice(const std::string& key);
+
+  /// Remembers what a measurement chose, so that it need not be made again.
+  /// @param key all that the choice depends on, the machine's hardware among it
+  void remember(const std::string& key, int64_t choice);
+
   /// Hands what was made since the last time to the cache, which writes it while nothing else is to
   /// be done.
   void keep();
@@ -59,6 +66,7 @@ class PackedWeights {
   mutable std::mutex mutex_;
   std::vector<PackedCache::Item> made_;  // since the last `keep`
   std::map<std::pair<const void*, std::string>, std::shared_ptr<const void>> packed_;
+  std::map<std::string, int64_t> choices_;
   size_t bytes_ = 0;
   double milliseconds_ = 0;
 };

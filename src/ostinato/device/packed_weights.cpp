@@ -5,6 +5,16 @@
 
 namespace ostinato::device {
 
+namespace {
+
+/// A choice is kept as a packed constant is: of the bytes of its key, eight bytes.
+PackedCache::Key kept_as(const std::string& key) {
+  const auto* bytes = reinterpret_cast<const uint8_t*>(key.data());
+  return {digest({bytes, key.size()}), "choice", sizeof(int64_t)};
+}
+
+}  // namespace
+
 std::shared_ptr<const void> PackedWeights::get(std::span<const uint8_t> constant,
                                                const std::string& format, size_t bytes, int threads,
                                                const Make& make) {
@@ -27,6 +37,20 @@ std::shared_ptr<const void> PackedWeights::get(std::span<const uint8_t> constant
   milliseconds_ += std::chrono::duration<double, std::milli>(elapsed).count();
   bytes_ += bytes;
   return entry;
+}
+
+std::optional<int64_t> PackedWeights::choice(const std::string& key) {
+  const std::scoped_lock lock(mutex_);
+  if (const auto found = choices_.find(key); found != choices_.end()) return found->second;
+  const auto kept = cache_ == nullptr ? nullptr : cache_->find(kept_as(key), 1);
+  if (kept == nullptr) return std::nullopt;
+  return choices_[key] = *static_cast<const int64_t*>(kept.get());
+}
+
+void PackedWeights::remember(const std::string& key, int64_t choice) {
+  const std::scoped_lock lock(mutex_);
+  choices_[key] = choice;
+  if (cache_ != nullptr) cache_->keep({{kept_as(key), std::make_shared<int64_t>(choice)}});
 }
 
 void PackedWeights::keep() {

@@ -10,6 +10,7 @@
 #include "ostinato/runtime/context.h"
 #include "support/decoder.h"
 #include "support/expect_error.h"
+#include "support/temporary_folder.h"
 
 /// The persistent launch's kernel, run on the host, beside the graph of kernels.
 namespace ostinato::cuda {
@@ -158,6 +159,30 @@ TEST(Choice, IsMadeByTheFirstReplay) {
       EXPECT_EQ(fake_counts().cooperative_launches + fake_counts().graph_launches,
                 static_cast<size_t>(position));
     }
+  }
+}
+
+/// By programs of one cache, as processes one after the other are.
+TEST(Choice, IsRemembered) {
+  use_fake_driver();
+  DecoderSpec spec;
+  spec.layers = 1;
+  const ir::Graph graph = make_decoder(spec, 2);
+  const TemporaryFolder folder;
+  std::string first;
+  for (const bool again : {false, true}) {
+    runtime::ProgramOptions options{Mode::graph, 1, {}};
+    options.packed_cache = std::make_shared<device::PackedCache>(
+        folder / "packed", size_t{1} << 30, [](const std::string& said) { ADD_FAILURE() << said; });
+    Context context(std::make_shared<const Program>(graph.specialise({}), device::get("cuda"),
+                                                    options));
+    use_fake_driver();
+    step(context, 4, 0);
+    const size_t launches = fake_counts().cooperative_launches + fake_counts().graph_launches;
+    EXPECT_EQ(launches == 1, again);
+    const std::string remark = context.prepare({}).remark();
+    if (!again) first = remark;
+    EXPECT_EQ(remark.substr(0, 8), first.substr(0, 8));  // `graph of`, or `persiste`
   }
 }
 

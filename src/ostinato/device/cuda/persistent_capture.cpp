@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <functional>
 
 #include "ostinato/base/dtype.h"
 #include "ostinato/base/error.h"
@@ -207,12 +208,14 @@ class Race final : public device::Capture {
     size_t count;
   };
 
+  /// @param remember is told which it was
   Race(std::unique_ptr<device::Capture> graph, std::unique_ptr<device::Capture> persistent,
-       std::vector<Result> results, CudaStream& stream)
+       std::vector<Result> results, CudaStream& stream, std::function<void(bool)> remember)
       : graph_(std::move(graph)),
         persistent_(std::move(persistent)),
         results_(std::move(results)),
-        stream_(stream) {}
+        stream_(stream),
+        remember_(std::move(remember)) {}
 
   void replay(const Bindings& bindings) override { chosen(bindings).replay(bindings); }
   void advance(const Bindings& bindings, const device::Feedback& feedback) override {
@@ -240,6 +243,7 @@ class Race final : public device::Capture {
                                              1e6 * persistent, 1e6 * graph)
                                : "results of the persistent launch differ");
     (persists ? graph_ : persistent_).reset();
+    remember_(persists);
   }
 
   double seconds(device::Capture& capture, const Bindings& bindings) {
@@ -285,6 +289,7 @@ class Race final : public device::Capture {
   std::unique_ptr<device::Capture> graph_, persistent_;
   std::vector<Result> results_;
   CudaStream& stream_;
+  std::function<void(bool)> remember_;
   std::string remark_ = "not chosen yet";
 };
 
@@ -298,6 +303,19 @@ std::vector<Race::Result> results_of(const std::vector<persistent::Call>& calls)
     }
   }
   return results;
+}
+
+/// All that decides which is faster: the GPU, and what is called with which sizes.
+std::string key_of(const std::vector<persistent::Call>& calls, const device::Device& device) {
+  const device::Properties gpu = device.properties();
+  std::string key = fmt::format("decode step {} {} {}", gpu.name, gpu.isa, gpu.cores);
+  for (const persistent::Call& call : calls) {
+    key += fmt::format("\n{}", call.request.node->op->name);
+    for (const auto& desc : call.request.inputs) {
+      if (desc) key += fmt::format(" {}({})", name_of(desc->dtype), fmt::join(desc->sizes(), ","));
+    }
+  }
+  return key;
 }
 
 }  // namespace
@@ -341,11 +359,17 @@ std::unique_ptr<device::Capture> make_capture(std::vector<device::Step> steps,
     }
     return graph(planned.reason);
   }
+  const std::string key = key_of(calls, device);
+  device::PackedWeights& choices = *calls.front().request.packed;
+  const auto chosen = wanted == Persistent::measured ? choices.choice(key) : std::nullopt;
+  if (chosen == 0) return graph("it was faster when that was measured");
   auto single =
       std::make_unique<PersistentCapture>(std::move(*planned.schedule), device, functions, stream);
-  if (wanted == Persistent::on) return single;
-  return std::make_unique<Race>(std::make_unique<CudaCapture>(std::move(steps), functions, stream),
-                                std::move(single), results_of(calls), stream);
+  if (wanted == Persistent::on || chosen) return single;
+  return std::make_unique<Race>(
+      std::make_unique<CudaCapture>(std::move(steps), functions, stream), std::move(single),
+      results_of(calls), stream,
+      [&choices, key](bool persists) { choices.remember(key, persists ? 1 : 0); });
 }
 
 }  // namespace ostinato::cuda
