@@ -39,6 +39,12 @@ def main() -> None:
         "|---|---|",
     ]
     lines += [f"| {step['name']} | {step['outcome']} |" for step in result["steps"]]
+    log = folder / "gpu-tests.log"
+    said = log.read_text().splitlines() if log.exists() else []
+    paces = [line for line in said if " us a token " in line]
+    if paces:
+        lines += ["", "A step of a tiny decoder, where the way of its tokens is most of it:", ""]
+        lines += [f"- {pace}" for pace in paces]
     if "ceilings" in result:
         copy, product = result["ceilings"].values()
         lines += [

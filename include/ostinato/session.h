@@ -142,7 +142,8 @@ struct Generation {
 };
 
 /// Called with each new token and, unless the options do without, the logits (V) that it was taken
-/// from, which are overwritten afterwards; false ends the generation. What it throws goes through to the caller.
+/// from, which are overwritten afterwards; false ends the generation. What it throws goes through
+/// to the caller.
 using OnToken = std::function<bool(int64_t token, const Tensor& logits)>;
 
 /// Continues token sequences greedily with one model: programs, KV cache and captures are kept from

@@ -228,8 +228,11 @@ TEST_P(SeparateGeneration, ReportsFaultsOfQueuedSteps) {
   const auto context = open(source().model()->decoder(16), separate_device(), {Mode::graph, 1, {}});
   const auto all = generate_cached(*context, prompt, 16, {14, {}}, {}).tokens;
   // Told that there is more room than there is.
-  expect_error([&] { generate_cached(*context, prompt, 100, {20, {}}, {}); },
-               ErrorCode::invalid_argument, "run/");
+  expect_error(
+      [&] {
+        generate_cached(*context, prompt, 100, {20, {}}, {});
+      },
+      ErrorCode::invalid_argument, "run/");
   EXPECT_EQ(generate_cached(*context, prompt, 16, {14, {}}, {}).tokens, all);
 }
 

@@ -78,6 +78,19 @@ int64_t Emulator::within(int64_t index, int64_t limit) const {
   return index;
 }
 
+/// Of accesses: the wait of a multiprocessor after a step, numbered behind all tasks.
+int Emulator::border_of(size_t sm, int step, int steps) const {
+  return static_cast<int>(schedule_.tasks.size()) * steps + static_cast<int>(sm) * steps + step;
+}
+
+/// That a step chose, as memory that tasks read and write.
+int64_t& Emulator::token(int step, bool write) {
+  int64_t& place = tokens_[static_cast<size_t>(step)];
+  const auto begin = reinterpret_cast<uintptr_t>(&place);
+  accesses_.push_back({current_, begin, begin + sizeof(place), write});
+  return place;
+}
+
 bool Emulator::run(std::span<void* const> pointers, int steps, Random* random) {
   pointers_ = pointers;
   accesses_.clear();
@@ -91,8 +104,9 @@ bool Emulator::run(std::span<void* const> pointers, int steps, Random* random) {
     for (size_t sm = 0; sm < next.size(); ++sm) {
       if (next[sm] == schedule_.first[sm + 1] && step[sm] + 1 < steps &&
           counters[static_cast<size_t>(schedule_.following->chosen)] > step[sm]) {
+        current_ = border_of(sm, step[sm], steps);
+        token(step[sm]++);  // a stop would end it
         next[sm] = schedule_.first[sm];
-        ++step[sm];
       }
       if (next[sm] == schedule_.first[sm + 1]) continue;
       const Task& task = schedule_.tasks[static_cast<size_t>(next[sm])];
@@ -129,8 +143,8 @@ void Emulator::run(int number) {
 
 template <typename T>
 void Emulator::embed(const Embed& task) {
-  const int64_t row = within(
-      step_ == 0 ? *read<int64_t>(task.id, 1) : tokens_[static_cast<size_t>(step_ - 1)], task.rows);
+  const int64_t id = step_ == 0 ? *read<int64_t>(task.id, 1) : token(step_ - 1);
+  const int64_t row = within(id, task.rows);
   Ref from = task.table;
   from.offset += static_cast<uint64_t>(row * task.width) * sizeof(T);
   std::memcpy(write<T>(task.output, task.width), read<T>(from, task.width),
@@ -284,7 +298,7 @@ void Emulator::pick(const Pick& task) {
     return a.value < b.value || (a.value == b.value && a.index > b.index);
   });
   *write<int64_t>(task.output, 1) = largest->index;
-  tokens_[static_cast<size_t>(step_)] = largest->index;
+  token(step_, true) = largest->index;
 }
 
 Schedule unrolled(const Schedule& schedule, int steps, std::vector<Access>& accesses, bool waits) {
@@ -292,7 +306,8 @@ Schedule unrolled(const Schedule& schedule, int steps, std::vector<Access>& acce
   result.tasks.clear();
   result.first.clear();
   result.counters = schedule.counters * steps + 1;  // the last one: of tasks without work
-  std::vector<int> numbers(schedule.tasks.size() * static_cast<size_t>(steps));
+  const size_t tasks = schedule.tasks.size() * static_cast<size_t>(steps);
+  std::vector<int> numbers(tasks + schedule.first.size() * static_cast<size_t>(steps));
   for (size_t sm = 0; sm + 1 < schedule.first.size(); ++sm) {
     result.first.push_back(static_cast<int32_t>(result.tasks.size()));
     for (int step = 0; step < steps; ++step) {
@@ -302,6 +317,8 @@ Schedule unrolled(const Schedule& schedule, int steps, std::vector<Access>& acce
         border.signal = result.counters - 1;
         border.waits[0] = {schedule.following->chosen + (step - 1) * schedule.counters, 1};
         if (!waits) border.waits[0] = {};
+        numbers[tasks + sm * static_cast<size_t>(steps) + static_cast<size_t>(step - 1)] =
+            static_cast<int>(result.tasks.size());
         result.tasks.push_back(border);
       }
       for (int32_t i = schedule.first[sm]; i < schedule.first[sm + 1]; ++i) {

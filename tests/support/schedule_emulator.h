@@ -46,6 +46,8 @@ class Emulator {
   const T* read(const Ref& ref, int64_t count);
   template <typename T>
   T* write(const Ref& ref, int64_t count);
+  int border_of(size_t sm, int step, int steps) const;
+  int64_t& token(int step, bool write = false);
   int64_t within(int64_t index, int64_t limit) const;
   int64_t position_of(const Ref& ref) { return *read<int64_t>(ref, 1) + step_; }
   void run(int task);

@@ -1,7 +1,9 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <utility>
 
+#include "device/cuda/fake_blas.h"
 #include "device/cuda/fake_driver.h"
 #include "ostinato/base/error.h"
 #include "ostinato/bench/metrics.h"
@@ -135,6 +137,33 @@ TEST_F(CudaDevice, LaunchesStepByStepInEagerMode) {
   const auto eager = context->run({{x}}), captured = graph->run({{x}});
   EXPECT_EQ(fake_counts().kernel_launches, 3u);
   EXPECT_EQ(std::memcmp(eager[0].data(), captured[0].data(), eager[0].bytes()), 0);
+}
+
+/// By programs of one cache, as processes one after the other are.
+TEST_F(CudaDevice, TimesTheAlgorithmsOfAProductOnce) {
+  const ir::Graph graph = ir::parse(R"(ostinato.graph 1 "mm"
+input %0 "x" : float32(8, 16)
+input %1 "w" : float32(16, 24)
+%2 : float32(8, 24) = aten.mm(%0, %1)
+output "y" %2
+)",
+                                    ops::table());
+  const TemporaryFolder folder;
+  fake_blas().candidates = 3;
+  fake_blas().fastest = 2;
+  constexpr size_t kTimed = 3 * 9;
+  for (const bool again : {false, true}) {
+    runtime::ProgramOptions options{Mode::eager, 1, {}};
+    options.packed_cache = std::make_shared<device::PackedCache>(
+        folder / "packed", size_t{1} << 30, [](const std::string& said) { ADD_FAILURE() << said; });
+    const auto program = std::make_shared<const Program>(graph.specialise({}), gpu(), options);
+    fake_blas().products = 0;
+    for (const size_t before : {again ? 0 : kTimed, size_t{0}}) {
+      Context(program).run(random_inputs(graph, {}, 1));
+      EXPECT_EQ(std::exchange(fake_blas().products, 0), before + 1);
+      EXPECT_EQ(fake_blas().last, 2u);
+    }
+  }
 }
 
 TEST_F(CudaDevice, NamesTheOperatorOfABadIndexAndGoesOn) {

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cmath>
 #include <cstring>
+#include <thread>
 
 #include "device/cuda/fake_driver.h"
 #include "ostinato/base/float16.h"
@@ -14,6 +16,8 @@ namespace ostinato::cuda {
 namespace {
 
 using namespace blas;
+
+FakeBlas blas_state;
 
 struct FakeOperation {
   int32_t transpose_a = 0, transpose_b = 0;
@@ -149,16 +153,19 @@ Library make() {
   };
   fake.MatmulPreferenceSetAttribute = [](Preference, int, const void*, size_t) { return 0; };
   fake.MatmulAlgoGetHeuristic = [](Handle, Operation operation, Layout a, Layout b, Layout c,
-                                   Layout d, Preference, int, Candidate* candidate, int* found) {
+                                   Layout d, Preference, int wanted, Candidate* candidates,
+                                   int* found) {
     const Call call{of(operation), of(a),   of(b),   of(c), of(d), nullptr,
                     nullptr,       nullptr, nullptr, 1,     0};
-    *candidate = {{}, 256, call.is_valid() ? 0 : kInvalid, 1, {}};
-    *found = 1;
+    *found = std::min(wanted, blas_state.candidates);
+    for (int i = 0; i < *found; ++i) {
+      candidates[i] = {{{static_cast<uint64_t>(i)}}, 256, call.is_valid() ? 0 : kInvalid, 1, {}};
+    }
     return 0;
   };
   fake.Matmul = [](Handle, Operation operation, const void* alpha, const void* a_data, Layout a,
                    const void* b_data, Layout b, const void* beta, const void* c_data, Layout c,
-                   void* d_data, Layout d, const Algorithm*, void* workspace,
+                   void* d_data, Layout d, const Algorithm* algorithm, void* workspace,
                    size_t workspace_bytes, CUstream stream) {
     const Call call{of(operation),
                     of(a),
@@ -172,7 +179,11 @@ Library make() {
                     *static_cast<const float*>(alpha),
                     *static_cast<const float*>(beta)};
     if (!call.is_valid() || workspace == nullptr) return kInvalid;
-    queue_on(stream, [call, workspace, workspace_bytes] {
+    ++blas_state.products;
+    blas_state.last = algorithm->data[0];
+    const bool slow = algorithm->data[0] != blas_state.fastest;
+    queue_on(stream, [call, workspace, workspace_bytes, slow] {
+      if (slow) std::this_thread::sleep_for(std::chrono::milliseconds(2));
       std::memset(workspace, 0x5a, workspace_bytes);
       call();
     });
@@ -186,6 +197,9 @@ Library make() {
 void use_fake_blas() {
   static const Library fake = make();
   use_library(&fake);
+  blas_state = {};
 }
+
+FakeBlas& fake_blas() { return blas_state; }
 
 }  // namespace ostinato::cuda

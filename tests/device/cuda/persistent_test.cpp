@@ -102,8 +102,10 @@ TEST_P(Persistents, ComputeWhatTheGraphOfKernelsDoes) {
 /// A stop among the tokens ends the launch, and whatever was queued behind it does nothing.
 TEST_P(Persistents, FollowEachOtherInOneLaunch) {
   const Forced forced("on");
-  const ir::Graph graph = make_decoder(spec(), 1);
-  constexpr int kSteps = 4;
+  DecoderSpec short_spec = spec();
+  short_spec.layers = 1;
+  const ir::Graph graph = make_decoder(short_spec, 1);
+  constexpr int kSteps = 3;
   const int64_t begin = 63;
   const auto single = open(graph, "cuda"), several = open(graph, "cuda");
   std::vector<int64_t> expected = {5};
@@ -131,9 +133,11 @@ TEST_P(Persistents, FollowEachOtherInOneLaunch) {
   EXPECT_TRUE(std::equal(all.begin(), all.begin() + kSteps, expected.begin() + 1));
   EXPECT_EQ(std::count(all.begin(), all.end(), -1), 0);
   const auto stopped = tokens(std::vector<int64_t>{all[1]});
+  // Of tied embeddings the token that was fed is chosen again; then no step runs at all.
   const auto stop = std::find(all.begin(), all.end(), all[1]) - all.begin();
+  const auto ran = all[1] == expected[0] ? 0 : stop + 1;
   for (int i = 0; i < 2 * kSteps; ++i) {
-    EXPECT_EQ(stopped[static_cast<size_t>(i)], i <= stop ? all[static_cast<size_t>(i)] : -1);
+    EXPECT_EQ(stopped[static_cast<size_t>(i)], i < ran ? all[static_cast<size_t>(i)] : -1);
   }
 }
 
@@ -174,8 +178,8 @@ TEST(Choice, IsRemembered) {
     runtime::ProgramOptions options{Mode::graph, 1, {}};
     options.packed_cache = std::make_shared<device::PackedCache>(
         folder / "packed", size_t{1} << 30, [](const std::string& said) { ADD_FAILURE() << said; });
-    Context context(std::make_shared<const Program>(graph.specialise({}), device::get("cuda"),
-                                                    options));
+    Context context(
+        std::make_shared<const Program>(graph.specialise({}), device::get("cuda"), options));
     use_fake_driver();
     step(context, 4, 0);
     const size_t launches = fake_counts().cooperative_launches + fake_counts().graph_launches;

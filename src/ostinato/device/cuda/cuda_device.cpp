@@ -1,6 +1,7 @@
 #include "ostinato/device/cuda/cuda_device.h"
 
 #include <array>
+#include <chrono>
 #include <deque>
 #include <map>
 #include <mutex>
@@ -24,11 +25,23 @@ int attribute(CUdevice device, CUdevice_attribute which) {
   return value;
 }
 
+std::string name_of(CUdevice device) {
+  std::array<char, 128> model{};
+  OSTINATO_CUDA(cuDeviceGetName, model.data(), static_cast<int>(model.size()), device);
+  return model.data();
+}
+
+int capability_of(CUdevice device) {
+  return 10 * attribute(device, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR) +
+         attribute(device, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
+}
+
 /// A GPU's primary context, which PyTorch uses too, its memory, and the compiled kernels in it.
 class Opened final : public Functions {
  public:
   explicit Opened(CUdevice device)
-      : multiprocessors_(attribute(device, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)) {
+      : device_(device),
+        multiprocessors_(attribute(device, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)) {
     OSTINATO_CUDA(cuDevicePrimaryCtxRetain, &context_, device);
     OSTINATO_CUDA(cuCtxSetCurrent, context_);
     OSTINATO_CUDA(cuStreamCreate, &stream_, CU_STREAM_NON_BLOCKING);
@@ -47,6 +60,21 @@ class Opened final : public Functions {
 
   CUcontext context() const { return context_; }
   int multiprocessors() const override { return multiprocessors_; }
+  std::string model() const override {
+    return fmt::format("{} sm_{} {}", name_of(device_), capability_of(device_), multiprocessors_);
+  }
+  std::shared_ptr<void> allocate(size_t bytes) override { return allocate(bytes, nullptr); }
+  double seconds_of(const std::function<void(CUstream)>& queue) override {
+    constexpr int kTimes = 8;
+    const std::scoped_lock alone(measuring_);
+    OSTINATO_CUDA(cuCtxSetCurrent, context_);
+    queue(stream_);  // which may load code
+    OSTINATO_CUDA(cuStreamSynchronize, stream_);
+    const auto begin = std::chrono::steady_clock::now();
+    for (int i = 0; i < kTimes; ++i) queue(stream_);
+    OSTINATO_CUDA(cuStreamSynchronize, stream_);
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count() / kTimes;
+  }
 
   blas::Handle blas() override {
     const std::scoped_lock lock(mutex_);
@@ -93,12 +121,13 @@ class Opened final : public Functions {
   }
 
  private:
+  CUdevice device_;
   int multiprocessors_;
   CUcontext context_ = nullptr;
   CUstream stream_ = nullptr;
   CUmemoryPool pool_ = nullptr;
   std::vector<CUmodule> modules_;
-  std::mutex mutex_;
+  std::mutex mutex_, measuring_;
   std::map<std::string, CUfunction> functions_;
   blas::Handle blas_ = nullptr;
 };
@@ -117,14 +146,12 @@ class CudaDevice final : public device::Device {
   bool shares_host_memory() const override { return false; }
 
   device::Properties properties() const override {
-    std::array<char, 128> model{};
-    OSTINATO_CUDA(cuDeviceGetName, model.data(), static_cast<int>(model.size()), device_);
     size_t total = 0;
     OSTINATO_CUDA(cuDeviceTotalMem, &total, device_);
     const std::vector<Load> all = loads();
     const auto index = static_cast<size_t>(ordinal_);
     const size_t in_use = index < all.size() ? all[index].total_bytes - all[index].free_bytes : 0;
-    return {model.data(), fmt::format("sm_{}", capability()),
+    return {name_of(device_), fmt::format("sm_{}", capability()),
             attribute(device_, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT), total, in_use};
   }
 
@@ -186,10 +213,7 @@ class CudaDevice final : public device::Device {
   }
   void synchronise(device::Stream& stream) override { own(stream).synchronise(); }
 
-  int capability() const {
-    return 10 * attribute(device_, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR) +
-           attribute(device_, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
-  }
+  int capability() const { return capability_of(device_); }
 
   /// The context, made at the first call: listing devices should take no memory on them.
   Opened& open() {

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstring>
+#include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -59,6 +61,12 @@ class Functions {
   /// The compiled kernel of that name. Throws `internal`.
   virtual CUfunction find(const std::string& name) = 0;
   virtual int multiprocessors() const = 0;
+  /// What measurements hold for: the GPU's name and compute capability.
+  virtual std::string model() const = 0;
+  /// Memory of the device, for measurements.
+  virtual std::shared_ptr<void> allocate(size_t bytes) = 0;
+  /// How long what is queued takes, the mean of a few times after the first.
+  virtual double seconds_of(const std::function<void(CUstream)>& queue) = 0;
   /// cuBLASLt's state on this device. Throws `unsupported` where the library is missing.
   virtual blas::Handle blas() = 0;
 };

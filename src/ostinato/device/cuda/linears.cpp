@@ -75,7 +75,8 @@ std::optional<FewRows> few_rows_of(const Products& all) {
 }
 
 /// The norm to the scratch, then a product after the other.
-std::unique_ptr<Kernel> one_by_one(Functions& functions, Products& all, size_t scratch_used) {
+std::unique_ptr<Kernel> one_by_one(Functions& functions, device::PackedWeights& choices,
+                                   Products& all, size_t scratch_used) {
   auto kernel = std::make_unique<Kernel>();
   TensorDesc rows = all.rows;
   if (all.norm) {
@@ -93,7 +94,7 @@ std::unique_ptr<Kernel> one_by_one(Functions& functions, Products& all, size_t s
   kernel->scratch = scratch_used;
   for (size_t i = 0; i < all.products.size(); ++i) {
     const auto made =
-        launch_product(functions, all.products[i], rows, *all.weights[i], scratch_used);
+        launch_product(functions, choices, all.products[i], rows, *all.weights[i], scratch_used);
     if (made == nullptr) return nullptr;
     kernel->work.insert(kernel->work.end(), made->work.begin(), made->work.end());
     kernel->scratch = std::max(kernel->scratch, made->scratch);
@@ -116,7 +117,7 @@ std::unique_ptr<Kernel> make_linears(const Request& request, Functions& function
     kernel->work.push_back({launch_few_rows(functions, *few), nullptr});
     return kernel;
   }
-  return one_by_one(functions, *all, 0);
+  return one_by_one(functions, *request.packed, *all, 0);
 }
 
 /// activation(x·gate_weightᵀ + gate_bias) · (x·up_weightᵀ + up_bias)
@@ -158,7 +159,7 @@ std::unique_ptr<Kernel> make_gated_linear(const Request& request, Functions& fun
     product.params.y = Type::float32;
     product.operands[4] = scratch(i * bytes);
   }
-  auto kernel = one_by_one(functions, *all, 2 * bytes);
+  auto kernel = one_by_one(functions, *request.packed, *all, 2 * bytes);
   if (kernel == nullptr) return nullptr;
   Launch gate;
   gate.function = functions.find("gate");

@@ -306,9 +306,8 @@ std::vector<Race::Result> results_of(const std::vector<persistent::Call>& calls)
 }
 
 /// All that decides which is faster: the GPU, and what is called with which sizes.
-std::string key_of(const std::vector<persistent::Call>& calls, const device::Device& device) {
-  const device::Properties gpu = device.properties();
-  std::string key = fmt::format("decode step {} {} {}", gpu.name, gpu.isa, gpu.cores);
+std::string key_of(const std::vector<persistent::Call>& calls, const Functions& functions) {
+  std::string key = "decode step " + functions.model();
   for (const persistent::Call& call : calls) {
     key += fmt::format("\n{}", call.request.node->op->name);
     for (const auto& desc : call.request.inputs) {
@@ -359,7 +358,7 @@ std::unique_ptr<device::Capture> make_capture(std::vector<device::Step> steps,
     }
     return graph(planned.reason);
   }
-  const std::string key = key_of(calls, device);
+  const std::string key = key_of(calls, functions);
   device::PackedWeights& choices = *calls.front().request.packed;
   const auto chosen = wanted == Persistent::measured ? choices.choice(key) : std::nullopt;
   if (chosen == 0) return graph("it was faster when that was measured");

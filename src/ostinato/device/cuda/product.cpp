@@ -119,9 +119,9 @@ std::optional<Product> product_of(const TensorDesc& a, size_t a_index, const Ten
   return product;
 }
 
-std::unique_ptr<Kernel> launch_product(Functions& functions, const Product& product,
-                                       const TensorDesc& a, const TensorDesc& b,
-                                       size_t scratch_used) {
+std::unique_ptr<Kernel> launch_product(Functions& functions, device::PackedWeights& choices,
+                                       const Product& product, const TensorDesc& a,
+                                       const TensorDesc& b, size_t scratch_used) {
   constexpr unsigned kThreads = 256, kTile = 64;
   const ProductParams& params = product.params;
   auto kernel = std::make_unique<Kernel>();
@@ -131,7 +131,7 @@ std::unique_ptr<Kernel> launch_product(Functions& functions, const Product& prod
     kernel->work.push_back({launch_few_rows(functions, *few), nullptr});
     return kernel;
   }
-  if (auto library = blas_product(functions, product, scratch_used)) {
+  if (auto library = blas_product(functions, choices, product, scratch_used)) {
     return std::make_unique<Kernel>(std::move(*library));
   }
   const auto blocks = [](int64_t size, unsigned each) {
@@ -180,7 +180,7 @@ namespace {
 std::unique_ptr<Kernel> make_matmul(const Request& request, Functions& functions) {
   const TensorDesc &a = *request.inputs[0], &b = *request.inputs[1];
   const auto product = product_of(a, 0, b, 1, request.outputs[0], false);
-  return product ? launch_product(functions, *product, a, b) : nullptr;
+  return product ? launch_product(functions, *request.packed, *product, a, b) : nullptr;
 }
 
 /// beta·self + alpha·(a·b)
@@ -202,7 +202,7 @@ std::unique_ptr<Kernel> make_add_product(const Request& request, Functions& func
   if (!walk) return nullptr;
   params.batch = *walk;
   if (params.beta != 0) product->operands[3] = input(0);  // else not even its NaNs count
-  return launch_product(functions, *product, a, b);
+  return launch_product(functions, *request.packed, *product, a, b);
 }
 
 /// x · weightᵀ + bias, and for the fused operator its activation and residual.
@@ -226,7 +226,7 @@ std::unique_ptr<Kernel> make_linear(const Request& request, Functions& functions
     product->params.added_column = 1;
   }
   if (fused) product->params.activation = activation_of(*request.node);
-  return launch_product(functions, *product, *rows, *request.inputs[1]);
+  return launch_product(functions, *request.packed, *product, *rows, *request.inputs[1]);
 }
 
 /// Patches of the picture as rows, times the kernels: y(n, c, place) = weight(c, ·) · patch(place).
@@ -279,7 +279,7 @@ std::unique_ptr<Kernel> make_convolution(const Request& request, Functions& func
   }
   const size_t patch_bytes = static_cast<size_t>(patches.count) * size_of(x.dtype);
   constexpr size_t kAlignment = 256;
-  auto kernel = launch_product(functions, *product, left, right,
+  auto kernel = launch_product(functions, *request.packed, *product, left, right,
                                (patch_bytes + kAlignment - 1) / kAlignment * kAlignment);
   if (kernel == nullptr) return nullptr;
   kernel->work.insert(kernel->work.begin(), {std::move(gather), nullptr});

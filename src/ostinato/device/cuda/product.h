@@ -33,17 +33,18 @@ std::optional<Product> linear_product(const device::Request& request,
 
 /// By the kernel for few rows, by cuBLASLt, or by the kernel for all that neither takes; null where
 /// the matrices are too many.
+/// @param choices remembers which of cuBLASLt's algorithms was fastest
 /// @param scratch_used by what else the kernel does
-std::unique_ptr<Kernel> launch_product(Functions& functions, const Product& product,
-                                       const device::TensorDesc& a, const device::TensorDesc& b,
-                                       size_t scratch_used = 0);
+std::unique_ptr<Kernel> launch_product(Functions& functions, device::PackedWeights& choices,
+                                       const Product& product, const device::TensorDesc& a,
+                                       const device::TensorDesc& b, size_t scratch_used = 0);
 
 Activation activation_of(const ir::Node& node);
 
 /// The product by cuBLASLt, with what its epilogues do not know of bias, activation and residual
 /// as launches after it; nothing where the dtypes or strides are not for it.
 /// @param scratch_offset where its workspace may begin in the kernel's scratch
-std::optional<Kernel> blas_product(Functions& functions, const Product& product,
-                                   size_t scratch_offset);
+std::optional<Kernel> blas_product(Functions& functions, device::PackedWeights& choices,
+                                   const Product& product, size_t scratch_offset);
 
 }  // namespace ostinato::cuda

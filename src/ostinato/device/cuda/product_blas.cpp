@@ -1,5 +1,9 @@
-#include <algorithm>
+#include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
+
+#include "ostinato/base/error.h"
 #include "ostinato/device/cuda/blas.h"
 #include "ostinato/device/cuda/elementwise.h"
 #include "ostinato/device/cuda/product.h"
@@ -84,9 +88,23 @@ struct BlasSpec {
 /// Operands: b, a, bias or none, added or none, y, workspace.
 class BlasCall final : public LibraryCall {
  public:
-  BlasCall(blas::Handle handle, const BlasSpec& spec) : handle_(handle), spec_(spec) {
+  BlasCall(Functions& functions, device::PackedWeights& choices, const BlasSpec& spec)
+      : handle_(functions.blas()), spec_(spec) {
     constexpr size_t kMostWorkspace = size_t{32} << 20;
-    chosen_ = choose(kUsualAlignment, kMostWorkspace);
+    constexpr int kCandidates = 6;
+    const auto candidates = ranked(kUsualAlignment, kMostWorkspace, kCandidates);
+    if (candidates.empty()) return;
+    chosen_ = candidates[0];
+    if (candidates.size() == 1) return;
+    const std::string key = key_of(functions, candidates);
+    auto choice = choices.choice(key);
+    if (!choice) {
+      choice = fastest(functions, candidates);
+      choices.remember(key, *choice);
+    }
+    if (*choice >= 0 && *choice < static_cast<int64_t>(candidates.size())) {
+      chosen_ = candidates[static_cast<size_t>(*choice)];
+    }
   }
 
   size_t workspace_bytes() const { return chosen_ ? chosen_->workspace_bytes : 0; }
@@ -100,15 +118,10 @@ class BlasCall final : public LibraryCall {
       return reinterpret_cast<uintptr_t>(pointer) % kUsualAlignment == 0;
     });
     // Views may begin anywhere; for those there is an algorithm that reads single elements.
-    const auto algorithm =
-        usual ? chosen_ : choose(bytes_of(spec_.params.a), chosen_->workspace_bytes);
-    if (!algorithm) blas::check(kNotSupported, "MatmulAlgoGetHeuristic");
-    blas::check(
-        blas::library().Matmul(handle_, d.operation.value, &spec_.params.alpha, operands.at[0],
-                               d.b.value, operands.at[1], d.a.value, &beta, added, d.added.value,
-                               operands.at[4], d.y.value, &algorithm->algorithm, operands.at[5],
-                               chosen_->workspace_bytes, stream),
-        "Matmul");
+    const auto found = usual ? std::vector{*chosen_}
+                             : ranked(bytes_of(spec_.params.a), chosen_->workspace_bytes, 1);
+    if (found.empty()) blas::check(kNotSupported, "MatmulAlgoGetHeuristic");
+    multiply(d, operands, added, beta, found[0], chosen_->workspace_bytes, stream);
   }
 
  private:
@@ -138,11 +151,79 @@ class BlasCall final : public LibraryCall {
     BlasLayout a, b, added, y;
   };
 
+  void multiply(const Described& d, const Operands& operands, const void* added, float beta,
+                const blas::Candidate& candidate, size_t workspace_bytes, CUstream stream) const {
+    blas::check(blas::library().Matmul(
+                    handle_, d.operation.value, &spec_.params.alpha, operands.at[0], d.b.value,
+                    operands.at[1], d.a.value, &beta, added, d.added.value, operands.at[4],
+                    d.y.value, &candidate.algorithm, operands.at[5], workspace_bytes, stream),
+                "Matmul");
+  }
+
+  /// All that decides which is fastest: the GPU, what is multiplied, and what there is to choose
+  /// from, which changes with the library's version.
+  std::string key_of(Functions& functions, const std::vector<blas::Candidate>& candidates) const {
+    std::string key = fmt::format("cuBLASLt {} x{} {} {}", functions.model(), spec_.matrices,
+                                  spec_.epilogue, static_cast<int>(spec_.result));
+    for (const Stored* matrix : {&spec_.a, &spec_.b, &spec_.added, &spec_.y}) {
+      key += fmt::format(" {}x{}/{}+{}{}", matrix->rows, matrix->columns, matrix->lead,
+                         matrix->batch_stride, matrix->transposed ? "t" : "");
+    }
+    key += fmt::format(" {} {}", static_cast<int>(spec_.params.a), spec_.params.beta);
+    for (const blas::Candidate& candidate : candidates) {
+      key += fmt::format(" {:x}", fmt::join(candidate.algorithm.data, "-"));
+    }
+    return key;
+  }
+
+  /// Which of them is fastest on memory of these sizes. The first where there is no memory to try.
+  int64_t fastest(Functions& functions, const std::vector<blas::Candidate>& candidates) const {
+    const auto bytes = [&](const Stored& matrix, Type type) {
+      const int64_t batch = (spec_.matrices - 1) * matrix.batch_stride;
+      return static_cast<size_t>(batch + matrix.lead * matrix.columns) * bytes_of(type);
+    };
+    std::vector<std::shared_ptr<void>> memory;
+    Operands operands{};
+    try {
+      const auto room = [&](int at, size_t size) {
+        memory.push_back(functions.allocate(size));
+        operands.at[at] = memory.back().get();
+      };
+      size_t workspace = 0;
+      for (const blas::Candidate& each : candidates) {
+        workspace = std::max(workspace, each.workspace_bytes);
+      }
+      room(0, bytes(spec_.b, spec_.params.b));
+      room(1, bytes(spec_.a, spec_.params.a));
+      if ((spec_.epilogue & blas::kBias) != 0) {
+        room(2, static_cast<size_t>(spec_.y.rows) * bytes_of(spec_.params.bias));
+      }
+      room(3, bytes(spec_.added, spec_.result));
+      room(4, bytes(spec_.y, spec_.result));
+      room(5, workspace);
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::out_of_memory) throw;
+      return 0;
+    }
+    const Described d(*this, operands.at[2]);
+    int64_t best = 0;
+    double least = INFINITY;
+    for (size_t i = 0; i < candidates.size(); ++i) {
+      const double seconds = functions.seconds_of([&](CUstream stream) {
+        multiply(d, operands, operands.at[3], spec_.params.beta, candidates[i],
+                 candidates[i].workspace_bytes, stream);
+      });
+      if (seconds < least) best = static_cast<int64_t>(i);
+      least = std::min(least, seconds);
+    }
+    return best;
+  }
+
   static constexpr size_t kUsualAlignment = 16;
   static constexpr blas::Status kNotSupported = 15;
 
-  /// The algorithm that cuBLASLt thinks best for operands so aligned; nothing when it has none.
-  std::optional<blas::Candidate> choose(size_t alignment, size_t workspace) const {
+  /// The algorithms that cuBLASLt thinks best for operands so aligned, the best first.
+  std::vector<blas::Candidate> ranked(size_t alignment, size_t workspace, int wanted) const {
     const blas::Library& lt = blas::library();
     static const char aligned[256] = {};  // only that it is a pointer matters here
     const Described d(*this, aligned);
@@ -158,13 +239,14 @@ class BlasCall final : public LibraryCall {
          {blas::kAlignmentA, blas::kAlignmentB, blas::kAlignmentC, blas::kAlignmentD}) {
       set(operand, static_cast<uint32_t>(alignment));
     }
-    blas::Candidate candidate{};
-    int found = 0;
+    std::vector<blas::Candidate> found(static_cast<size_t>(wanted));
+    int count = 0;
     const blas::Status status =
         lt.MatmulAlgoGetHeuristic(handle_, d.operation.value, d.b.value, d.a.value, d.added.value,
-                                  d.y.value, preference.value, 1, &candidate, &found);
-    if (status != 0 || found == 0 || candidate.status != 0) return std::nullopt;
-    return candidate;
+                                  d.y.value, preference.value, wanted, found.data(), &count);
+    found.resize(status == 0 ? static_cast<size_t>(count) : 0);
+    std::erase_if(found, [](const blas::Candidate& each) { return each.status != 0; });
+    return found;
   }
 
   blas::Handle handle_;
@@ -197,8 +279,8 @@ std::optional<int64_t> batch_stride(const Walk& walk, int tensor) {
 
 }  // namespace
 
-std::optional<Kernel> blas_product(Functions& functions, const Product& product,
-                                   size_t scratch_offset) {
+std::optional<Kernel> blas_product(Functions& functions, device::PackedWeights& choices,
+                                   const Product& product, size_t scratch_offset) {
   constexpr int64_t kMostMatrices = 65535;  // along a grid's second dim
   const ProductParams& p = product.params;
   const bool has_bias = product.operands[2].of != Use::Of::none;
@@ -232,7 +314,7 @@ std::optional<Kernel> blas_product(Functions& functions, const Product& product,
                                          : p.activation == Activation::gelu_tanh ? blas::kGeluTanh
                                                                                  : 0u);
   }
-  auto call = std::make_shared<BlasCall>(functions.blas(), spec);
+  auto call = std::make_shared<BlasCall>(functions, choices, spec);
   if (!call->is_possible()) return std::nullopt;
 
   const auto aligned = [](size_t bytes) { return (bytes + 255) / 256 * 256; };

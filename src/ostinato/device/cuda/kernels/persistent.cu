@@ -1,7 +1,7 @@
 #include "ostinato/device/cuda/kernels/persistent_attention.cuh"
 
-/// A whole decoding step in one launch, or several: each block takes the tasks of its list in order,
-/// and waits by counters for those of other blocks. All blocks must run at once.
+/// A whole decoding step in one launch, or several: each block takes the tasks of its list in
+/// order, and waits by counters for those of other blocks. All blocks must run at once.
 namespace ostinato::cuda::persistent {
 
 namespace {
@@ -98,8 +98,8 @@ __device__ bool follow(Block& block, const Launched& params, const Queue& queue)
   return true;
 }
 
-/// The loader's side of a step: what all tasks read of weights and caches, in their order, as soon as there
-/// is room, whether or not their turn has come.
+/// The loader's side of a step: what all tasks read of weights and caches, in their order, as soon
+/// as there is room, whether or not their turn has come.
 __device__ void load_all(Block& block, const Queue& queue) {
   for (int i = queue.first; i < queue.last; ++i) {
     const Task& task = queue.tasks[i];
@@ -168,8 +168,7 @@ __device__ void leave(const Block& block, const Launched& params, const Queue& q
   __threadfence();
   for (int i = 0; i <= params.counter_count; ++i) queue.counters[i] = 0;
   if (block.operands.at[kSeen] == nullptr || steps == 0) return;
-  *static_cast<int64_t*>(block.operands.at[kNextToken]) =
-      __ldcg(block.tokens + steps - 1);
+  *static_cast<int64_t*>(block.operands.at[kNextToken]) = __ldcg(block.tokens + steps - 1);
   *static_cast<int64_t*>(block.operands.at[kNextPosition]) += steps;
 }
 
@@ -187,7 +186,10 @@ __device__ void step(const Operands& operands, const Launched& params) {
     publish_barriers();
   }
   __syncthreads();
-  Block block{operands, vector, sums, fixed.shares,
+  Block block{operands,
+              vector,
+              sums,
+              fixed.shares,
               Ring{shared, fixed.full, fixed.empty, params.stages},
               reinterpret_cast<int64_t*>(static_cast<char*>(operands.at[0]) + params.tokens)};
   const Queue queue = queue_of(operands, params);

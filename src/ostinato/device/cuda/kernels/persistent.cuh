@@ -83,8 +83,8 @@ __device__ inline float sum_of_consumers(const Block& block, float value) {
 
 template <typename T>
 __device__ void embed(const Block& block, const Embed& task) {
-  const int64_t token = block.step == 0 ? *block.at<const int64_t>(task.id)
-                                        : __ldcg(block.tokens + block.step - 1);
+  const int64_t token =
+      block.step == 0 ? *block.at<const int64_t>(task.id) : __ldcg(block.tokens + block.step - 1);
   const int64_t row = within(block, token, task.rows);
   const T* from = block.at<const T>(task.table) + row * task.width;
   T* to = block.at<T>(task.output);
