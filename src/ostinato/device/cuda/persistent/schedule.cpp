@@ -55,7 +55,6 @@ class Planner {
   Ref table(const Operand& operand, const Call& call);
   Ref room(size_t bytes);
   void write(const Operand& output, int stage, Ref& ref);
-  std::optional<Following> following() const;
 
   const std::vector<Call>& calls_;
   Schedule schedule_;
@@ -77,7 +76,7 @@ Schedule Planner::plan() {
   for (const Call& call : calls_) take(call);
   if (capacity_ == 0) throw Refused{"the graph has no attention over a cache"};
   stages_.finish(schedule_);
-  schedule_.following = following();
+  schedule_.following = stages_.following(schedule_);
   schedule_.tables = tables_.make(capacity_);
   schedule_.tables_at = room(schedule_.tables.size()).offset;
   for (Task& task : schedule_.tasks) {
@@ -86,25 +85,6 @@ Schedule Planner::plan() {
     task.attend.sin.offset += schedule_.tables_at;
   }
   return std::move(schedule_);
-}
-
-/// Nothing where several tokens are chosen or fed, or some task may run after the choice.
-std::optional<Following> Planner::following() const {
-  std::map<Kind, std::vector<const Task*>> of;
-  for (const Task& task : schedule_.tasks) of[task.kind].push_back(&task);
-  if (of[Kind::pick].size() != 1 || of[Kind::embed].size() != 1) return std::nullopt;
-  const Task &pick = *of[Kind::pick][0], &embed = *of[Kind::embed][0];
-  if (!stages_.is_last(pick.call)) return std::nullopt;
-  const auto pointer = [&](const Ref& ref, Address::Kind kind) -> std::optional<size_t> {
-    if (ref.base < 1 || ref.base == Ref::kFixed || ref.offset != 0) return std::nullopt;
-    const Address& address = schedule_.pointers[static_cast<size_t>(ref.base - 1)];
-    return address.kind == kind ? std::optional(address.index) : std::nullopt;
-  };
-  const auto output = pointer(pick.pick.output, Address::Kind::output);
-  const auto input = pointer(embed.embed.id, Address::Kind::input);
-  const auto position = pointer(of[Kind::attend][0]->attend.position, Address::Kind::input);
-  if (!output || !input || !position) return std::nullopt;
-  return Following{pick.signal, *output, *input, *position};
 }
 
 void Planner::take(const Call& call) {

@@ -1,6 +1,7 @@
 #include "ostinato/device/cuda/persistent/stages.h"
 
 #include <algorithm>
+#include <map>
 #include <numeric>
 
 namespace ostinato::cuda::persistent {
@@ -53,6 +54,24 @@ bool Stages::is_last(int stage) const {
     return placed.task.kind == Kind::check || placed.task.call == stage ||
            (other < before.size() && before[other]);
   });
+}
+
+std::optional<Following> Stages::following(const Schedule& schedule) const {
+  std::map<Kind, std::vector<const Task*>> of;
+  for (const Task& task : schedule.tasks) of[task.kind].push_back(&task);
+  if (of[Kind::pick].size() != 1 || of[Kind::embed].size() != 1) return std::nullopt;
+  const Task &pick = *of[Kind::pick][0], &embed = *of[Kind::embed][0];
+  if (!is_last(pick.call)) return std::nullopt;
+  const auto pointer = [&](const Ref& ref, device::Address::Kind kind) -> std::optional<size_t> {
+    if (ref.base < 1 || ref.base == Ref::kFixed || ref.offset != 0) return std::nullopt;
+    const device::Address& address = schedule.pointers[static_cast<size_t>(ref.base - 1)];
+    return address.kind == kind ? std::optional(address.index) : std::nullopt;
+  };
+  const auto output = pointer(pick.pick.output, device::Address::Kind::output);
+  const auto input = pointer(embed.embed.id, device::Address::Kind::input);
+  const auto position = pointer(of[Kind::attend][0]->attend.position, device::Address::Kind::input);
+  if (!output || !input || !position) return std::nullopt;
+  return Following{pick.signal, *output, *input, *position};
 }
 
 void Stages::finish(Schedule& schedule) const {

@@ -24,9 +24,6 @@ class Stages {
   /// How many of `count` alike rows each multiprocessor takes, so that their loads stay alike.
   std::vector<int64_t> shares(int64_t count) const;
 
-  /// Whether all tasks that write are done when this stage is: checks are what may be left.
-  bool is_last(int stage) const;
-
   int tasks_of(int stage) const { return stages_[static_cast<size_t>(stage)].tasks; }
 
   /// Does something to each task of a stage, in the order in which they were placed.
@@ -40,7 +37,14 @@ class Stages {
   /// Tasks by multiprocessor, with their counters.
   void finish(Schedule& schedule) const;
 
+  /// Of a finished schedule: nothing where several tokens are chosen or fed, or some task may run
+  /// after the choice.
+  std::optional<Following> following(const Schedule& schedule) const;
+
  private:
+  /// Whether all tasks that write are done when this stage is: checks are what may be left.
+  bool is_last(int stage) const;
+
   struct Stage {
     std::vector<int> waits;
     std::vector<bool> before;  // all stages that are done when this one begins
