@@ -1,9 +1,10 @@
-#include "ostinato/base/digest.h"
-
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <set>
 #include <vector>
+
+#include "ostinato/base/digest_pieces.h"
 
 namespace ostinato {
 namespace {
@@ -56,6 +57,17 @@ TEST(Digest, OfLargeStringsDependsOnEveryPieceButNotOnThreads) {
 // Files on disk are named and checked by it: what changes it must raise their version.
 TEST(Digest, StaysTheSame) {
   EXPECT_EQ(digest(counted(1000)).str(), "8dbb838c3e65c772232db4ea16779fc5");
+}
+
+TEST(Digest, JoinsThoseOfItsPieces) {
+  for (const size_t size : {size_t{0}, size_t{5}, kDigestPiece, 2 * kDigestPiece + 3}) {
+    const std::vector<uint8_t> bytes = counted(size);
+    std::vector<Digest> pieces;
+    for (size_t at = 0; at < size; at += kDigestPiece) {
+      pieces.push_back(digest_piece({bytes.data() + at, std::min(kDigestPiece, size - at)}));
+    }
+    EXPECT_EQ(join_digests(pieces), digest(bytes, 2)) << size;
+  }
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 
 #include <cstring>
 
+#include "ostinato/base/known_files.h"
 #include "ostinato/base/memory.h"
 #include "ostinato/device/cpu/kernels/panels.h"
 #include "ostinato/device/device.h"
@@ -227,6 +228,48 @@ TEST_F(PackedCaches, SavePackedWeightsTheirPacking) {
   get(constant, 1000);  // not worth a file
   EXPECT_EQ(made, 3);
   EXPECT_EQ(files().size(), 2u);
+}
+
+// Weights of an unchanged file are not read to find what was packed of them.
+TEST_F(PackedCaches, BelieveWhatIsKnownOfFiles) {
+  if (!KnownFiles::times_tell(root_.path())) GTEST_SKIP() << "of this file system's times";
+  const auto file = MappedFile::open(root_.file("weights", std::string(1000, 7)));
+  const auto pack = [&](const Digest& noted, bool own) {
+    const auto make_known = [&] {
+      return std::make_unique<KnownFiles>(
+          root_ / "cache/known", [](const std::string& text) { ADD_FAILURE() << text; },
+          std::chrono::seconds(0));
+    };
+    auto known = make_known();
+    known->open(file);
+    known->note(file->bytes(), noted);
+    known->save();
+    if (!own) {
+      known = make_known();
+      known->open(file);
+    }
+    PackedWeights packed(open());
+    bool made = false;
+    packed.get(file->bytes(), "panels", kBytes, 2, [&] {
+      made = true;
+      return item_of(7).data;
+    });
+    packed.keep();
+    return made;
+  };
+  const Digest right = digest(file->bytes()), other{1, 2};
+  EXPECT_TRUE(pack(right, true));
+  EXPECT_FALSE(pack(right, true));
+  EXPECT_FALSE(pack(right, false));
+  EXPECT_EQ(files().size(), 1u);
+  // A note that nothing is kept for sees the file read before anything is kept under it.
+  EXPECT_FALSE(pack(other, false));
+  EXPECT_EQ(files().size(), 1u);
+  std::filesystem::remove(folder_ / files()[0]);
+  EXPECT_TRUE(pack(other, false));
+  const PackedCache::Key key{right, "panels", kBytes};
+  EXPECT_THAT(files(), ElementsAre(key.file_name()));
+  EXPECT_THAT(warnings_, IsEmpty());
 }
 
 // Panels are on disk: what changes their layout must raise `kPanelLayout`.

@@ -9,13 +9,13 @@
 #include <utility>
 #include <vector>
 
+#include "ostinato/base/digest_pieces.h"
 #include "ostinato/base/threads.h"
 
 namespace ostinato {
 
 namespace {
 
-constexpr size_t kPiece = size_t{1} << 20;
 // Odd, with bits in no order: 2^64 divided by the golden ratio, and by the square root of two.
 constexpr uint64_t kOdd = 0x9e3779b97f4a7c15, kOtherOdd = 0xb504f333f9de6485;
 
@@ -43,6 +43,8 @@ uint64_t mix(uint64_t bits) {
   return bits ^ (bits >> 32);
 }
 
+}  // namespace
+
 Digest digest_piece(std::span<const uint8_t> bytes) {
   Lanes lanes;
   for (size_t i = 0; i < lanes.size(); ++i) lanes[i] = (i + 1) * kOdd;
@@ -59,22 +61,24 @@ Digest digest_piece(std::span<const uint8_t> bytes) {
   return result;
 }
 
-}  // namespace
+Digest join_digests(std::span<const Digest> pieces) {
+  return digest_piece(
+      {reinterpret_cast<const uint8_t*>(pieces.data()), pieces.size() * sizeof(Digest)});
+}
 
 std::string Digest::str() const { return fmt::format("{:016x}{:016x}", high, low); }
 
 Digest digest(std::span<const uint8_t> bytes, int threads) {
-  std::vector<Digest> pieces((bytes.size() + kPiece - 1) / kPiece);
+  std::vector<Digest> pieces((bytes.size() + kDigestPiece - 1) / kDigestPiece);
   ThreadTeam team(std::clamp<int>(static_cast<int>(pieces.size()), 1, std::max(threads, 1)));
   team.run([&](Worker worker) {
     const Range range = part_of(static_cast<int64_t>(pieces.size()), worker);
     for (auto i = static_cast<size_t>(range.begin); i < static_cast<size_t>(range.end); ++i) {
-      pieces[i] =
-          digest_piece(bytes.subspan(i * kPiece, std::min(kPiece, bytes.size() - i * kPiece)));
+      pieces[i] = digest_piece(
+          bytes.subspan(i * kDigestPiece, std::min(kDigestPiece, bytes.size() - i * kDigestPiece)));
     }
   });
-  return digest_piece(
-      {reinterpret_cast<const uint8_t*>(pieces.data()), pieces.size() * sizeof(Digest)});
+  return join_digests(pieces);
 }
 
 }  // namespace ostinato

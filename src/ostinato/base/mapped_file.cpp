@@ -31,7 +31,20 @@ struct FileDescriptor {
        path.string(), std::strerror(error));
 }
 
+FileStamp to_stamp(const struct stat& status) {
+  const auto nanoseconds = [](const timespec& time) {
+    return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
+  };
+  return {status.st_dev, status.st_ino, static_cast<uint64_t>(status.st_size),
+          nanoseconds(status.st_mtim), nanoseconds(status.st_ctim)};
+}
+
 }  // namespace
+
+std::optional<FileStamp> stamp_of(const std::filesystem::path& path) {
+  struct stat status {};
+  return ::stat(path.c_str(), &status) == 0 ? std::optional(to_stamp(status)) : std::nullopt;
+}
 
 std::shared_ptr<const MappedFile> MappedFile::open(const std::filesystem::path& path) {
   // Without O_NONBLOCK a pipe without a writer would wait here for ever.
@@ -48,7 +61,7 @@ std::shared_ptr<const MappedFile> MappedFile::open(const std::filesystem::path& 
     data = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.value, 0);
     if (data == MAP_FAILED) fail_to_read(path, errno);
   }
-  return std::shared_ptr<const MappedFile>(new MappedFile(path, data, size));
+  return std::shared_ptr<const MappedFile>(new MappedFile(path, data, size, to_stamp(status)));
 }
 
 MappedFile::~MappedFile() {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "ostinato/import/model.h"
+#include "ostinato/runtime/cache_folder.h"
 #include "ostinato/runtime/program.h"
 #include "ostinato/runtime/source.h"
 
@@ -52,13 +53,15 @@ EngineOptions parse_settings(const std::vector<std::string>& settings);
 
 /// MODEL, opened as the flags say. Throws `invalid_argument` for a dtype or for random weights that
 /// a graph text file cannot be given.
-runtime::Source open_source(const CommonFlags& flags, const Progress& progress);
+runtime::Source open_source(const CommonFlags& flags, const Progress& progress,
+                            const runtime::CacheFolder& cache = {});
 
-/// Where packed weights are kept as the flags say, null for nowhere. Warnings go to stderr.
-std::shared_ptr<device::PackedCache> open_packed_cache(const CommonFlags& flags);
+/// What is kept for later starts as the flags say. Warnings go to stderr.
+runtime::CacheFolder open_cache(const CommonFlags& flags);
 
 /// What the flags say about how a model is to be opened.
-importer::ModelOptions model_options(const CommonFlags& flags, const Progress& progress = {});
+importer::ModelOptions model_options(const CommonFlags& flags, const Progress& progress = {},
+                                     const runtime::CacheFolder& cache = {});
 
 // One function a verb: adds its flags and what to do when it is called.
 void add_bench(CLI::App& app);

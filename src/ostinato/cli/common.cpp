@@ -172,24 +172,25 @@ std::vector<int64_t> parse_ids(std::string_view flag, std::string_view list) {
   return ids;
 }
 
-importer::ModelOptions model_options(const CommonFlags& flags, const Progress& progress) {
+importer::ModelOptions model_options(const CommonFlags& flags, const Progress& progress,
+                                     const runtime::CacheFolder& cache) {
   return {flags.dtype,
           flags.weights == "random" ? importer::WeightSource::random
                                     : importer::WeightSource::pretrained,
-          flags.seed, progress};
+          flags.seed, progress, cache.known};
 }
 
-std::shared_ptr<device::PackedCache> open_packed_cache(const CommonFlags& flags) {
-  using device::PackedCache;
-  if (flags.no_cache) return nullptr;
+runtime::CacheFolder open_cache(const CommonFlags& flags) {
+  if (flags.no_cache) return {};
   const std::filesystem::path given = flags.cache_dir;
-  const auto root = given.empty() ? PackedCache::default_root() : given;
-  return PackedCache::open(
-      root, [](const std::string& text) { print_error("ostinato: warning: {}\n", text); });
+  return runtime::open_cache_folder(
+      given.empty() ? device::PackedCache::default_root() : given,
+      [](const std::string& text) { print_error("ostinato: warning: {}\n", text); });
 }
 
-runtime::Source open_source(const CommonFlags& flags, const Progress& progress) {
-  auto source = runtime::Source::open(flags.model, model_options(flags, progress));
+runtime::Source open_source(const CommonFlags& flags, const Progress& progress,
+                            const runtime::CacheFolder& cache) {
+  auto source = runtime::Source::open(flags.model, model_options(flags, progress, cache));
   if (source.model()) return source;
   constexpr std::string_view kStage = "cli/graph";
   if (flags.weights == "random") {

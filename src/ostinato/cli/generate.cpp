@@ -1,6 +1,7 @@
 #include "ostinato/runtime/generate.h"
 
 #include <cstdio>
+#include <future>
 #include <numeric>
 
 #include "ostinato/base/error.h"
@@ -48,8 +49,8 @@ class Session {
       : flags_(flags),
         engine_(parse_settings(flags.settings)),
         device_(device::get(flags.device)),
-        packed_cache_(open_packed_cache(flags)),
-        source_(open_source(flags, bar_.callback())),
+        cache_(open_cache(flags)),
+        source_(open_source(flags, bar_.callback(), cache_)),
         generator_(model(), device_, program_options(),
                    {.capture_limit = static_cast<size_t>(engine_.capture_limit)}) {}
 
@@ -80,14 +81,14 @@ class Session {
 
   /// Waits until packed weights are on disk for later starts.
   void finish() {
-    if (packed_cache_ != nullptr) packed_cache_->finish(bar_.callback());
+    if (cache_.packed != nullptr) cache_.packed->finish(bar_.callback());
   }
 
  private:
   runtime::ProgramOptions program_options() {
     runtime::ProgramOptions options{flags_.mode, flags_.threads, engine_.passes_off,
                                     bar_.callback()};
-    options.packed_cache = packed_cache_;
+    options.packed_cache = cache_.packed;
     return options;
   }
 
@@ -101,7 +102,7 @@ class Session {
   EngineOptions engine_;
   device::Device& device_;
   ProgressBar bar_;
-  std::shared_ptr<device::PackedCache> packed_cache_;
+  runtime::CacheFolder cache_;
   runtime::Source source_;
   runtime::Generator generator_;
 };
@@ -183,13 +184,18 @@ void run(const Flags& flags) {
   }
   std::vector<std::vector<int64_t>> ids;  // all are checked before the first is continued
   for (const std::string& list : flags.prompt_ids) ids.push_back(parse_ids("--prompt-ids", list));
+  // Beside the weights, as a large vocabulary takes a core about as long.
+  std::future<text::Tokenizer> reading;
+  if (ids.empty()) {
+    reading = std::async(std::launch::async, text::Tokenizer::from_folder, flags.model);
+  }
   Session session(flags);
   if (!ids.empty()) {
     for (const std::vector<int64_t>& prompt : ids) session.check(prompt);
     for (const std::vector<int64_t>& prompt : ids) continue_ids(flags, session, prompt);
     return session.finish();
   }
-  const auto tokenizer = text::Tokenizer::from_folder(flags.model);
+  const text::Tokenizer tokenizer = reading.get();
   for (const std::string& prompt : flags.prompts) {
     ids.push_back(
         tokenizer.encode(rendered(flags, prompt), {.add_special_tokens = !flags.chat}).ids);

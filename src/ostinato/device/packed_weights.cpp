@@ -1,5 +1,6 @@
 #include <chrono>
 
+#include "ostinato/base/known_files.h"
 #include "ostinato/base/memory.h"
 #include "ostinato/device/device.h"
 
@@ -26,8 +27,14 @@ std::shared_ptr<const void> PackedWeights::get(std::span<const uint8_t> constant
   if (cache_ == nullptr || bytes < kWorthKeeping) {
     entry = make();
   } else {
-    PackedCache::Item item{{digest(constant, threads), format, bytes}, nullptr};
+    const auto note = KnownFiles::find_any(constant);
+    PackedCache::Item item{{note ? note->digest : digest(constant, threads), format, bytes}, {}};
     entry = cache_->find(item.key, threads);
+    if (entry == nullptr && note && !note->own) {
+      // What goes to disk does so under what this process has read, whatever times tell.
+      item.key.constant = digest(constant, threads);
+      if (item.key.constant != note->digest) entry = cache_->find(item.key, threads);
+    }
     if (entry == nullptr) {
       entry = item.data = make();
       made_.push_back(std::move(item));

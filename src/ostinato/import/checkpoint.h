@@ -28,6 +28,8 @@ class Checkpoint {
   /// and shards disagree.
   static Checkpoint open(const std::filesystem::path& folder);
 
+  const std::vector<SafetensorsFile>& shards() const { return shards_; }
+
   /// Sorted.
   std::vector<std::string> names() const;
   bool contains(std::string_view tensor) const { return shard_of_.contains(tensor); }

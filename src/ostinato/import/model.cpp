@@ -72,7 +72,7 @@ Model Model::load(const std::filesystem::path& folder, const ModelOptions& optio
   const std::optional<Checkpoint> checkpoint = model.read_config(path.string());
   model.weights_ =
       checkpoint ? load_weights(*checkpoint, model.match_, model.parameters_, model.dtype_,
-                                options.progress)
+                                options.progress, options.known_files.get())
                  : random_weights(model.parameters_, model.dtype_, options.seed, options.progress);
   return model;
 }

@@ -27,6 +27,8 @@ struct ModelOptions {
   WeightSource weights = WeightSource::pretrained;
   uint64_t seed = 0;  ///< of random weights
   Progress progress = {};
+  /// What is known of the weights' files, so that not every start reads them whole; may be null.
+  std::shared_ptr<KnownFiles> known_files = nullptr;
 };
 
 /// A HuggingFace model folder, read: config.json, generation_config.json and the weights.

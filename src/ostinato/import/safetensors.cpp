@@ -227,9 +227,10 @@ class SafetensorsFile::HeaderReader {
 };
 
 SafetensorsFile SafetensorsFile::open(const std::filesystem::path& path) {
-  auto file = MappedFile::open(path);
-  const auto bytes = file->bytes();
-  return parse(bytes, std::move(file), path.string());
+  const auto mapping = MappedFile::open(path);
+  SafetensorsFile file = parse(mapping->bytes(), mapping, path.string());
+  file.mapping_ = mapping;
+  return file;
 }
 
 SafetensorsFile SafetensorsFile::parse(std::span<const uint8_t> bytes,

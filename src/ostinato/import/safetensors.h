@@ -11,6 +11,10 @@
 
 #include "ostinato/tensor.h"
 
+namespace ostinato {
+class MappedFile;
+}
+
 namespace ostinato::importer {
 
 struct TensorInfo {
@@ -32,6 +36,9 @@ class SafetensorsFile {
   /// The file's bytes, which `owner` keeps alive; `name` stands for the path in errors.
   static SafetensorsFile parse(std::span<const uint8_t> bytes, std::shared_ptr<const void> owner,
                                std::string name);
+
+  /// The file that `open` mapped; null after `parse`.
+  const std::shared_ptr<const MappedFile>& mapping() const { return mapping_; }
 
   /// The path, or the name given to `parse`.
   const std::string& name() const { return name_; }
@@ -65,6 +72,7 @@ class SafetensorsFile {
   std::string name_;
   std::span<const uint8_t> bytes_;
   std::shared_ptr<const void> owner_;
+  std::shared_ptr<const MappedFile> mapping_;
   std::map<std::string, Entry, std::less<>> entries_;
   std::map<std::string, std::string> metadata_;
 };

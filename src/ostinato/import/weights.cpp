@@ -8,9 +8,11 @@
 #include <functional>
 #include <mutex>
 
+#include "ostinato/base/digest_pieces.h"
 #include "ostinato/base/dtype.h"
 #include "ostinato/base/error.h"
 #include "ostinato/base/json.h"
+#include "ostinato/base/known_files.h"
 #include "ostinato/base/memory.h"
 #include "ostinato/base/threads.h"
 
@@ -65,6 +67,7 @@ std::vector<Piece> cut(const std::vector<int64_t>& sizes) {
 /// @param what is being done, for the progress
 void for_each_piece(const std::vector<Piece>& pieces, std::string_view what,
                     const Progress& progress, const std::function<void(const Piece&)>& work) {
+  if (pieces.empty()) return;
   std::atomic<size_t> next{0};
   std::mutex mutex;
   std::exception_ptr error;
@@ -116,7 +119,12 @@ struct Load {
   const Parameter* parameter;
   std::string name;  ///< in the checkpoint
   Tensor source, target;
+  std::vector<Digest> digests;  ///< of the target's parts, where they are to be noted
 };
+
+std::span<const uint8_t> bytes_of(const Tensor& tensor) {
+  return {static_cast<const uint8_t*>(tensor.data()), tensor.bytes()};
+}
 
 Load begin_load(const Checkpoint& checkpoint, const Parameter& parameter, std::string_view name) {
   const TensorInfo info = checkpoint.info(name);
@@ -131,7 +139,7 @@ Load begin_load(const Checkpoint& checkpoint, const Parameter& parameter, std::s
          "{}: tensor {}: expected float32, bfloat16 or float16, got {}", file, quote(name),
          name_of(info.dtype));
   }
-  return {&parameter, std::string(name), checkpoint.get(name), {}};
+  return {&parameter, std::string(name), checkpoint.get(name), {}, {}};
 }
 
 /// A tensor that the file has in the dtype wanted is used in place; for the others there must be
@@ -150,17 +158,65 @@ void make_targets(std::vector<Load>& loads, DType dtype) {
   }
 }
 
+[[noreturn]] void refuse_value(const Checkpoint& checkpoint, const Load& load, int64_t index) {
+  checkpoint.require_finite(load.name);
+  fail(ErrorCode::invalid_argument, kStage, "Use --dtype bfloat16 or float32.",
+       "{}: tensor {}: the value at element {} is too large for {}",
+       checkpoint.file_of(load.name).name(), quote(load.name), index, name_of(load.target.dtype()));
+}
+
 void finish_piece(const Checkpoint& checkpoint, Load& load, const Piece& piece) {
   if (load.target.data() != load.source.data()) {
     convert(load.source, load.target, piece.begin, piece.end);
   }
-  const std::optional<int64_t> bad = find_non_finite(slice(load.target, piece.begin, piece.end));
-  if (!bad) return;
-  checkpoint.require_finite(load.name);
-  fail(ErrorCode::invalid_argument, kStage, "Use --dtype bfloat16 or float32.",
-       "{}: tensor {}: the value at element {} is too large for {}",
-       checkpoint.file_of(load.name).name(), quote(load.name), piece.begin + *bad,
-       name_of(load.target.dtype()));
+  // In parts that stay in the cache from the one look at them to the other.
+  const auto part = static_cast<int64_t>(kDigestPiece / size_of(load.target.dtype()));
+  for (int64_t begin = piece.begin; begin < piece.end; begin += part) {
+    const Tensor values = slice(load.target, begin, std::min(begin + part, piece.end));
+    if (const auto bad = find_non_finite(values)) refuse_value(checkpoint, load, begin + *bad);
+    if (load.digests.empty()) continue;
+    load.digests[static_cast<size_t>(begin / part)] = digest_piece(bytes_of(values));
+  }
+}
+
+/// Whether a tensor and its twin are equal, which notes of both tell as well.
+bool are_equal(const Tensor& a, const Tensor& b, const KnownFiles* known) {
+  if (a.dtype() != b.dtype() || a.shape() != b.shape()) return false;
+  if (known != nullptr) {
+    const auto note = known->find(bytes_of(a)), other = known->find(bytes_of(b));
+    if (note && other) return note->digest == other->digest;
+  }
+  return std::memcmp(a.data(), b.data(), a.bytes()) == 0;
+}
+
+/// The tensors that must be read: all but those in place that are known. Of the others in place
+/// there will be digests.
+std::vector<int64_t> sizes_to_read(std::vector<Load>& loads, const KnownFiles* known) {
+  std::vector<int64_t> sizes;
+  for (Load& load : loads) {
+    const auto bytes = bytes_of(load.target);
+    const bool in_place = load.target.data() == load.source.data();
+    const bool is_covered = known != nullptr && in_place && known->covers(bytes);
+    const bool is_known = is_covered && known->find(bytes);
+    sizes.push_back(is_known ? 0 : load.target.numel());
+    if (!is_covered || is_known) continue;
+    load.digests.resize((bytes.size() + kDigestPiece - 1) / kDigestPiece);
+  }
+  return sizes;
+}
+
+/// Once all are read and equal to their twins.
+void note(const std::vector<Load>& loads, const Checkpoint& checkpoint, const WeightMatch& match,
+          KnownFiles& known) {
+  for (const Load& load : loads) {
+    if (!load.digests.empty()) known.note(bytes_of(load.target), join_digests(load.digests));
+  }
+  for (const auto& [twin, name] : match.tied) {
+    const auto bytes = bytes_of(checkpoint.get(twin));
+    const auto same = known.find(bytes_of(checkpoint.get(name)));
+    if (same && !known.find(bytes)) known.note(bytes, same->digest);
+  }
+  known.save();
 }
 
 bool has_ending(std::string_view name, const std::vector<std::string_view>& endings) {
@@ -274,27 +330,25 @@ WeightMatch match_weights(const CheckpointNames& names, const Family& family,
 
 Weights load_weights(const Checkpoint& checkpoint, const WeightMatch& match,
                      const std::vector<Parameter>& parameters, DType dtype,
-                     const Progress& progress) {
+                     const Progress& progress, KnownFiles* known) {
+  if (known != nullptr) {
+    for (const SafetensorsFile& shard : checkpoint.shards()) known->open(shard.mapping());
+  }
   std::vector<Load> loads;
   for (size_t i = 0; i < parameters.size(); ++i) {
     loads.push_back(begin_load(checkpoint, parameters[i], match.names[i]));
   }
   for (const auto& [twin, name] : match.tied) {
-    const Tensor a = checkpoint.get(twin), b = checkpoint.get(name);
-    if (a.dtype() == b.dtype() && a.shape() == b.shape() &&
-        std::memcmp(a.data(), b.data(), a.bytes()) == 0) {
-      continue;
-    }
+    if (are_equal(checkpoint.get(twin), checkpoint.get(name), known)) continue;
     fail(ErrorCode::invalid_argument, kStage,
          "Set tie_word_embeddings to false in config.json if both are meant.",
          "{}: tensors {} and {} are tied, yet differ", checkpoint.file_of(twin).name(), quote(twin),
          quote(name));
   }
   make_targets(loads, dtype);
-  std::vector<int64_t> sizes;
-  for (const Load& load : loads) sizes.push_back(load.source.numel());
-  for_each_piece(cut(sizes), "reading weights", progress,
+  for_each_piece(cut(sizes_to_read(loads, known)), "reading weights", progress,
                  [&](const Piece& piece) { finish_piece(checkpoint, loads[piece.weight], piece); });
+  if (known != nullptr) note(loads, checkpoint, match, *known);
   Weights weights;
   for (Load& load : loads) weights.emplace(load.parameter->name, std::move(load.target));
   return weights;

@@ -12,6 +12,10 @@
 #include "ostinato/import/hf/family.h"
 #include "ostinato/tensor.h"
 
+namespace ostinato {
+class KnownFiles;
+}
+
 namespace ostinato::importer {
 
 /// The weights of a model by their parameters' names.
@@ -64,9 +68,11 @@ WeightMatch match_weights(const CheckpointNames& names, const Family& family,
 /// Reads the parameters in that dtype: in place and without a copy where the file has it. Every
 /// tensor must have the parameter's shape and be finite, and tied ones be equal. Throws `corrupt`
 /// or `invalid_argument` naming file and tensor.
+/// @param known where what was read is noted, with its digest; a tensor noted there, used in place,
+///   is finite and not read again. Null: everything is
 Weights load_weights(const Checkpoint& checkpoint, const WeightMatch& match,
                      const std::vector<Parameter>& parameters, DType dtype,
-                     const Progress& progress = {});
+                     const Progress& progress = {}, KnownFiles* known = nullptr);
 
 /// Weights as transformers would initialise them. Same seed, same weights, whatever the number of
 /// threads.
