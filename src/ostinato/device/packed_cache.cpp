@@ -2,12 +2,10 @@
 
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <charconv>
 #include <chrono>
 #include <cstdlib>
@@ -18,6 +16,7 @@
 #include "ostinato/base/error.h"
 #include "ostinato/base/mapped_file.h"
 #include "ostinato/base/memory.h"
+#include "ostinato/base/own_folder.h"
 #include "ostinato/base/threads.h"
 
 namespace ostinato::device {
@@ -84,30 +83,6 @@ std::shared_ptr<const void> copied(std::span<const uint8_t> bytes, int threads) 
   return memory;
 }
 
-/// Throws `io` for a folder that somebody else could have put files into.
-void require_own(const fs::path& folder) {
-  struct stat status {};
-  if (::lstat(folder.c_str(), &status) != 0) return;  // not there yet
-  if (S_ISDIR(status.st_mode) && status.st_uid == ::geteuid() &&
-      (status.st_mode & (S_IWGRP | S_IWOTH)) == 0) {
-    return;
-  }
-  fail(ErrorCode::io, kStage,
-       "Give a folder that only you can write to (--cache-dir, OSTINATO_CACHE_DIR).",
-       "expected a folder of this user's alone, got {}", folder.string());
-}
-
-/// With its parent, for this user alone. Throws `io`.
-void make_folder(const fs::path& folder) {
-  std::error_code ignored;  // what is missing shows below
-  fs::create_directories(folder.parent_path().parent_path(), ignored);
-  ::mkdir(folder.parent_path().c_str(), 0700);
-  if (::mkdir(folder.c_str(), 0700) == 0 || errno == EEXIST) return;
-  fail(ErrorCode::io, kStage,
-       "Give a folder that you can write to (--cache-dir, OSTINATO_CACHE_DIR).",
-       "could not make the folder {}: {}", folder.string(), std::strerror(errno));
-}
-
 }  // namespace
 
 std::string PackedCache::Key::file_name() const {
@@ -140,6 +115,7 @@ class PackedCache::Room {
   /// Removes what was used longest ago and is not spared. Throws `io` where that is not enough.
   template <typename Spare>
   void make(size_t bytes, const Spare& spare) {
+    const std::scoped_lock lock(mutex_);
     constexpr size_t kReserve = size_t{1} << 30;  // a full disk is nobody's friend
     const auto fits = [&] {
       std::error_code error;
@@ -173,6 +149,7 @@ class PackedCache::Room {
 
   fs::path folder_;
   size_t limit_;
+  std::mutex mutex_;
   std::vector<File> files_;  // the one used last first
   size_t total_ = 0;
 };
@@ -216,7 +193,7 @@ std::shared_ptr<const void> PackedCache::find(const Key& key, int threads) {
   std::shared_ptr<const void> data = known.lock();
   if (data != nullptr || !usable_) return data;
   try {
-    require_own(folder_);
+    require_own_folder(folder_, kStage);
     data = load(key, threads);
   } catch (const Error& error) {
     if (error.code() == ErrorCode::not_found) return nullptr;
@@ -282,18 +259,38 @@ std::optional<PackedCache::Item> PackedCache::next(bool behind) {
 }
 
 void PackedCache::write_queue(bool behind, const Progress& progress) {
-  try {
-    make_folder(folder_);
-    Room room(folder_, limit_);
-    while (const auto item = next(behind)) {
-      if (progress) progress("keeping packed weights for later starts", 0);
-      write(*item, room);
-    }
-  } catch (const std::exception& error) {
+  const auto give_up = [this](const std::exception& error) {
     const std::scoped_lock lock(mutex_);
-    failure_ = error.what();
+    if (failure_.empty()) failure_ = error.what();
     usable_ = false;
     queue_.clear();
+  };
+  try {
+    make_own_folder(folder_, kStage);
+    Room room(folder_, limit_);
+    const auto work = [&](bool shows) {
+      try {
+        while (const auto item = next(behind)) {
+          if (shows && progress) progress("keeping packed weights for later starts", 0);
+          write(*item, room);
+        }
+      } catch (const std::exception& error) {
+        give_up(error);
+      }
+    };
+    // To copy into the kernel's memory takes a core, and at the end all of them are idle.
+    constexpr int kMostThreads = 8;
+    const int threads = behind ? 1 : std::min(default_threads(), kMostThreads);
+    std::vector<std::thread> helpers;
+    try {
+      while (static_cast<int>(helpers.size()) + 1 < threads) helpers.emplace_back(work, false);
+    } catch (const std::system_error&) {
+      // Those that there are do it.
+    }
+    work(true);
+    for (std::thread& helper : helpers) helper.join();
+  } catch (const std::exception& error) {
+    give_up(error);
   }
 }
 
