@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "ostinato/cache.h"
 #include "ostinato/graph.h"
 
 namespace ostinato {
@@ -29,6 +30,8 @@ struct ModelOptions {
   std::optional<DType> dtype = {};
   WeightSource weights = WeightSource::pretrained;
   uint64_t seed = 0;  ///< of random weights
+  /// Spares later starts reading the weights' files whole; none by itself.
+  WeightCache cache = {};
 };
 
 /// A model, opened: its configuration read, its weights mapped from their files. It is a handle:

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "ostinato/cache.h"
 #include "ostinato/graph.h"
 #include "ostinato/model.h"
 #include "ostinato/rule.h"
@@ -45,6 +46,7 @@ struct CompileOptions {
   std::vector<Rule> rules = {};
   GraphPass pre_pass = {};   ///< of the graph mode, before rules and passes; may be empty
   GraphPass post_pass = {};  ///< of the graph mode, after them; may be empty
+  WeightCache cache = {};    ///< of packed weights; none by itself
 };
 
 /// A graph made ready for a device and a mode. A handle to something immutable: copies are cheap,

@@ -43,7 +43,8 @@ def examples(prefix, tmp_path_factory):
 def test_install_has_the_headers_and_the_command(prefix):
     """What is public, and nothing else."""
     headers = {path.name for path in (prefix / "include/ostinato").iterdir()}
-    assert headers == {"error.h", "graph.h", "model.h", "rule.h", "session.h", "tensor.h"}
+    expected = {"cache.h", "error.h", "graph.h", "model.h", "rule.h", "session.h", "tensor.h"}
+    assert headers == expected
     assert sh(prefix / "bin/ostinato", "--version").startswith("ostinato ")
 
 
@@ -114,7 +115,8 @@ def test_page_is_a_program(prefix, tmp_path, run):
     folder = build(source, tmp_path / "build", prefix)
     for name in ("vit-base-patch16-224", "qwen3-0.6b"):
         run("new-model", name, tmp_path / name, "--tiny")
-    out = sh(folder / "tour", tmp_path / "vit-base-patch16-224", tmp_path / "qwen3-0.6b")
+    models = [tmp_path / name for name in ("vit-base-patch16-224", "qwen3-0.6b")]
+    out = sh(folder / "tour", *models, tmp_path / "cache")
     lines = out.splitlines()
     assert lines[:7] == [
         "0 13 in all 13",
@@ -130,4 +132,4 @@ def test_page_is_a_program(prefix, tmp_path, run):
     assert re.fullmatch(r"takes pixel_values: float32\(b, 3, \d+, \d+\)", lines[9])
     assert lines[10].startswith("gives logits: float32(b, ")
     assert re.fullmatch(r"\d+ logits", lines[11])
-    assert lines[-1] == "4 new tokens"
+    assert lines[-2:] == ["4 new tokens", "1 inputs"]

@@ -6,9 +6,11 @@
 #include <string_view>
 #include <vector>
 
+#include "ostinato/cache.h"
 #include "ostinato/graph.h"
 #include "ostinato/ir/graph.h"
 #include "ostinato/model.h"
+#include "ostinato/runtime/cache_folder.h"
 #include "ostinato/runtime/source.h"
 
 namespace ostinato {
@@ -17,6 +19,10 @@ struct Graph::Impl {
   std::shared_ptr<const ir::Graph> graph;
   std::vector<TensorSpec> inputs, outputs, constants, states;
   std::vector<std::string> symbols;
+};
+
+struct WeightCache::Impl {
+  runtime::CacheFolder folder;
 };
 
 /// From the public classes to what they are handles to, and back.
@@ -28,6 +34,7 @@ struct Access {
   static const ir::Graph& of(const Graph& graph) { return *graph.impl().graph; }
   static std::shared_ptr<const ir::Graph> share(const Graph& graph) { return graph.impl().graph; }
   static const runtime::Source& of(const Model& model) { return model.source(); }
+  static runtime::CacheFolder of(const WeightCache& cache);
 };
 
 /// Throws `invalid_argument`: every public class comes here when it is used after a move.

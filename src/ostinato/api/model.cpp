@@ -30,8 +30,8 @@ const runtime::Source& Model::source() const {
 }
 
 Model Model::open(const std::filesystem::path& path, const ModelOptions& options) {
-  auto source = std::make_shared<const runtime::Source>(
-      runtime::Source::open(path, {options.dtype, options.weights, options.seed, {}}));
+  auto source = std::make_shared<const runtime::Source>(runtime::Source::open(
+      path, {options.dtype, options.weights, options.seed, {}, Access::of(options.cache).known}));
   if (!source->model()) check_graph_text(*source, options);
   return Model(std::move(source));
 }

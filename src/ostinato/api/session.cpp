@@ -64,6 +64,7 @@ runtime::ProgramOptions program_options(const CompileOptions& options) {
   }
   runtime::ProgramOptions result{
       options.mode, options.threads == 0 ? default_threads() : options.threads, options.passes_off};
+  result.packed_cache = Access::of(options.cache).packed;
   std::vector<passes::Rule> rules;
   for (const Rule& rule : options.rules) rules.push_back(to_rule(rule));
   for (const passes::Rule& rule : rules) passes::check_rule(rule);  // in every mode
