@@ -109,7 +109,7 @@ TEST_P(Persistents, FollowEachOtherInOneLaunch) {
   const int64_t begin = 63;
   const auto single = open(graph, "cuda"), several = open(graph, "cuda");
   std::vector<int64_t> expected = {5};
-  for (int i = 0; i < kSteps; ++i) {
+  for (int i = 0; i < 2 * kSteps; ++i) {
     expected.push_back(*step(*single, expected.back(), begin + i)[1].as<int64_t>());
   }
   runtime::Executable& executable = several->prepare({});
@@ -130,8 +130,7 @@ TEST_P(Persistents, FollowEachOtherInOneLaunch) {
     return std::vector<int64_t>(seen, seen + 2 * kSteps);
   };
   const auto all = tokens({});
-  EXPECT_TRUE(std::equal(all.begin(), all.begin() + kSteps, expected.begin() + 1));
-  EXPECT_EQ(std::count(all.begin(), all.end(), -1), 0);
+  EXPECT_TRUE(std::equal(all.begin(), all.end(), expected.begin() + 1));
   const auto stopped = tokens(std::vector<int64_t>{all[1]});
   // Of tied embeddings the token that was fed is chosen again; then no step runs at all.
   const auto stop = std::find(all.begin(), all.end(), all[1]) - all.begin();
