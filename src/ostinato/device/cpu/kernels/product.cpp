@@ -100,7 +100,7 @@ class Product final : public Kernel {
     int64_t matrix;
     Range rows, panels;
     char *staged, *panel;  // scratch
-    float *gates, *sums;
+    float* gates;
   };
   // Left rows that lie as tiles want them.
   struct Left {
@@ -150,8 +150,7 @@ class Product final : public Kernel {
   int64_t row_block_ = 0;      // rows that are multiplied by all panels before the next
   int64_t row_units_ = 0;      // tiles high, over the whole batch
   Grid grid_;
-  int64_t staged_bytes_ = 0, panel_bytes_ = 0, wide_bytes_ = 0, gate_bytes_ = 0, sum_bytes_ = 0,
-          worker_bytes_ = 0;
+  int64_t staged_bytes_ = 0, panel_bytes_ = 0, wide_bytes_ = 0, worker_bytes_ = 0;
 };
 
 Product::Product(const device::Request& request, ProductSpec spec)
@@ -249,11 +248,8 @@ void Product::choose_scratch() {
     if (packs) panel_bytes_ = panels_bytes(kernel_, spec_.inner, kPanelColumns);
     if (right.widen != nullptr) wide_bytes_ = spec_.inner * kPanelColumns * kFloat;
   }
-  const int64_t block_bytes = row_block_ * kPanelColumns * kFloat;
-  const int64_t most = std::max(panels_bytes(kernel_, spec_.inner, kPanelColumns), wide_bytes_);
-  if (spec_.gated) gate_bytes_ = block_bytes;
-  if (row_block_ > kTileRows && step_blocks(most) > 1) sum_bytes_ = block_bytes;
-  worker_bytes_ = staged_bytes_ + panel_bytes_ + wide_bytes_ + gate_bytes_ + sum_bytes_;
+  const int64_t gate_bytes = spec_.gated ? row_block_ * kPanelColumns * kFloat : 0;
+  worker_bytes_ = staged_bytes_ + panel_bytes_ + wide_bytes_ + gate_bytes;
 }
 
 void Product::run(const Args& args, Worker worker) const {
@@ -275,16 +271,8 @@ void Product::run(const Args& args, Worker worker) const {
 Product::Job Product::job(const Args& args, int64_t matrix, Range rows, Range panels,
                           char* scratch) const {
   char* panel = scratch + staged_bytes_;
-  char* gates = panel + panel_bytes_ + wide_bytes_;
-  char* sums = sum_bytes_ > 0 ? gates + gate_bytes_ : nullptr;
-  return {args,
-          matrix,
-          rows,
-          panels,
-          scratch,
-          panel,
-          reinterpret_cast<float*>(gates),
-          reinterpret_cast<float*>(sums)};
+  float* gates = reinterpret_cast<float*>(panel + panel_bytes_ + wide_bytes_);
+  return {args, matrix, rows, panels, scratch, panel, gates};
 }
 
 // Which rows a matrix has is known only here, so workers share columns, not rows.
@@ -429,12 +417,10 @@ void Product::set_right(const Job& job, const Panel& at, Tile& tile) const {
   }
   tile.columns = round_up(at.columns, kPanelGroup);
   tile.b_stride = tile.columns * unit_bytes(kernel_);
-  tile.c = job.sums;
   if (right.kind == Right::Kind::packed) {
     tile.b = packed(at);
   } else if (right.kind == Right::Kind::direct && tile.columns == at.columns) {
     tile.b = b;
-    tile.c = nullptr;  // its steps lie far apart, in lines that other panels share
     tile.b_stride = operand.rows.stride();
   } else {
     pack_panel(kernel_, {b, operand.rows.stride(), operand.column_stride}, spec_.inner, at.columns,

@@ -11,21 +11,12 @@ inline __attribute__((always_inline)) void for_each_index(std::integer_sequence<
 
 template <typename Step, int rows, int vectors>
 void multiply_vectors(const Tile& tile, const char* b, float* c) {
-  static_assert(Step::kBytesA == kStepBytes);
   constexpr auto kRows = std::make_integer_sequence<int, rows>();
   constexpr auto kVectors = std::make_integer_sequence<int, vectors>();
   constexpr auto kSums = std::make_integer_sequence<int, rows * vectors>();
   const int64_t width = Step::lanes();
   typename Step::V sums[rows * vectors];
-  const auto sum_at = [&](auto i) {
-    constexpr int kRow = decltype(i)::value / vectors, kVector = decltype(i)::value % vectors;
-    return c + kRow * tile.c_stride + kVector * width;
-  };
-  if (tile.adds) {
-    for_each_index(kSums, [&](auto i) { sums[i] = Step::load_sums(sum_at(i)); });
-  } else {
-    for_each_index(kSums, [&](auto i) { sums[i] = Step::zero(); });
-  }
+  for_each_index(kSums, [&](auto i) { sums[i] = Step::zero(); });
   const char* a = static_cast<const char*>(tile.a);
   const int64_t a_stride = tile.a_stride, b_stride = tile.b_stride;
   const char* ahead = tile.ahead == nullptr ? b : tile.ahead;
@@ -47,5 +38,8 @@ void multiply_vectors(const Tile& tile, const char* b, float* c) {
     b += b_stride;
     ahead += ahead_stride;
   }
-  for_each_index(kSums, [&](auto i) { Step::store(sums[i], sum_at(i)); });
+  for_each_index(kSums, [&](auto i) {
+    constexpr int kRow = decltype(i)::value / vectors, kVector = decltype(i)::value % vectors;
+    Step::store(sums[i], c + kRow * tile.c_stride + kVector * width);
+  });
 }

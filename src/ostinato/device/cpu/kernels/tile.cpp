@@ -24,7 +24,6 @@ struct FloatSums {
   using V = VecF;
   static int64_t lanes() { return static_cast<int64_t>(hn::Lanes(Floats())); }
   static HWY_INLINE V zero() { return hn::Zero(Floats()); }
-  static HWY_INLINE V load_sums(const float* from) { return hn::LoadU(Floats(), from); }
   static HWY_INLINE void store(V sum, float* to) { hn::StoreU(sum, Floats(), to); }
 };
 

@@ -1,9 +1,7 @@
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 
-#include "ostinato/base/threads.h"
 #include "ostinato/tensor.h"
 
 /// What all products of matrices come down to: a few rows of one matrix times up to 64 columns of
@@ -27,7 +25,6 @@ struct Tile {
   int64_t steps;
   float* c;
   int64_t c_stride;  ///< floats from row to row
-  bool adds;         ///< `multiply` adds to what is in c
   int64_t rows;      ///< from 1 to `kTileRows`
   int64_t columns;   ///< from 1 to `kPanelColumns`; for `multiply` a multiple of `kPanelGroup`
   /// Two lines that `multiply` asks the L2 cache for in each step, so many bytes further each time.
@@ -63,45 +60,25 @@ inline int64_t next_tile_rows(int64_t left) {
   return left > kTileRows ? (left + 1) / 2 : left;
 }
 
-/// Bytes of a step in a row of `a`: a float32, or two elements of bfloat16.
-inline constexpr int64_t kStepBytes = 4;
-
-/// Into how many blocks the steps of a panel of so many bytes are cut, so that one stays in the L2
-/// cache while all rows are multiplied by it and the next is asked for.
-inline int step_blocks(int64_t panel_bytes) {
-  constexpr int64_t kBlockBytes = 256 << 10;
-  return static_cast<int>(std::max<int64_t>(1, (panel_bytes + kBlockBytes - 1) / kBlockBytes));
-}
-
 /// Rows times one panel, tile by tile: `finish(c, row, rows)` is called with each tile's sums, in
 /// rows of `kPanelColumns`.
-/// @param all the product of all rows; its `c` is room for the sums of all of them, so that the
-///     steps can be cut into blocks, or null; its `ahead` is the panel that follows, or null
+/// @param all the product of all rows; its `c` is not used, and its `ahead` is the panel that
+///     follows, or null
 template <typename F>
 void for_each_tile(TileFunction multiply, const Tile& all, F&& finish) {
   alignas(64) float sums[kTileRows * kPanelColumns];
-  const int64_t tiles = (all.rows + kTileRows - 1) / kTileRows;
-  const int blocks = all.c == nullptr ? 1 : step_blocks(all.steps * all.b_stride);
   Tile tile = all;
+  tile.c = sums;
   tile.c_stride = kPanelColumns;
+  const int64_t tiles = (all.rows + kTileRows - 1) / kTileRows;
+  if (tiles == 1) tile.ahead = nullptr;  // the processor's own prefetching is faster then
   tile.ahead_stride = (all.b_stride + tiles - 1) / tiles;  // each tile's share
-  for (int block = 0; block < blocks; ++block) {
-    const bool is_last = block + 1 == blocks;
-    const Range steps = part_of(all.steps, {block, blocks});
-    tile.steps = steps.end - steps.begin;
-    tile.adds = block > 0;
-    const char* b = static_cast<const char*>(all.b);
-    tile.b = b + steps.begin * all.b_stride;
-    tile.ahead = is_last ? all.ahead : b + steps.end * all.b_stride;
-    if (tiles == 1) tile.ahead = nullptr;  // the processor's own prefetching is faster then
-    for (int64_t row = 0; row < all.rows; row += tile.rows) {
-      tile.rows = next_tile_rows(all.rows - row);
-      tile.a = static_cast<const char*>(all.a) + row * all.a_stride + steps.begin * kStepBytes;
-      tile.c = blocks == 1 ? sums : all.c + row * kPanelColumns;
-      multiply(tile);
-      if (tile.ahead != nullptr) tile.ahead += tile.steps * tile.ahead_stride;
-      if (is_last) finish(static_cast<const float*>(tile.c), row, tile.rows);
-    }
+  for (int64_t row = 0; row < all.rows; row += tile.rows) {
+    tile.rows = next_tile_rows(all.rows - row);
+    tile.a = static_cast<const char*>(all.a) + row * all.a_stride;
+    multiply(tile);
+    if (tile.ahead != nullptr) tile.ahead += tile.steps * tile.ahead_stride;
+    finish(static_cast<const float*>(sums), row, tile.rows);
   }
 }
 

@@ -25,7 +25,6 @@ struct Pairs {
   static constexpr int64_t kBytesA = 4, kBytesB = 4;
   static int64_t lanes() { return kLanes; }
   static V zero() { return _mm512_setzero_ps(); }
-  static V load_sums(const float* from) { return _mm512_loadu_ps(from); }
   static A load_a(const char* at) {
     int pair;
     std::memcpy(&pair, at, sizeof(pair));
