@@ -4,36 +4,20 @@
 
 #include <algorithm>
 
+#include "graphs.h"
 #include "ostinato/base/error.h"
 #include "ostinato/base/threads.h"
 #include "ostinato/bench/latency.h"
-#include "ostinato/ir/text.h"
-#include "ostinato/ops/ops.h"
 #include "ostinato/passes/cost.h"
 #include "ostinato/runtime/context.h"
-#include "support/random.h"
 
 namespace ostinato {
 namespace {
 
-/// A graph's statements; its constants have names, and get random elements.
+/// A graph's statements.
 struct Case {
   std::string name, statements;
 };
-
-Tensor random_tensor(const ir::ValueType& type) {
-  Random random(0);
-  return ostinato::random_tensor(random, type.dtype, to_integers(type.shape));
-}
-
-ir::Graph make_graph(const std::string& statements) {
-  ir::Graph graph = ir::parse("ostinato.graph 1 \"kernel\"\n" + statements, ops::table());
-  std::map<std::string, const ir::Value*> constants;
-  for (const auto& [name, value] : external_constants(graph)) constants.emplace(name, value);
-  ir::attach_constants(
-      graph, [&](const std::string& name) { return random_tensor(constants.at(name)->type); });
-  return graph;
-}
 
 /// The median's distance to the median: how much the repetitions differ.
 double mad(const std::vector<double>& values) { return bench::summarise(values).mad; }
@@ -43,11 +27,8 @@ void replay(benchmark::State& state, const Case& what) {
       make_graph(what.statements), device::get("cpu"),
       runtime::ProgramOptions{Mode::graph, default_threads(), {}, {}});
   runtime::Context context(program);
-  std::vector<Tensor> inputs, outputs;
-  for (const ir::Value* input : program->graph().inputs()) {
-    inputs.push_back(random_tensor(input->type));
-  }
-  outputs = context.run(inputs);
+  const std::vector<Tensor> inputs = random_inputs(program->graph());
+  std::vector<Tensor> outputs = context.run(inputs);
   for (auto _ : state) context.run_into(inputs, outputs);
   const passes::Cost cost = passes::cost_of(program->graph(), {1, 1});
   using benchmark::Counter;

@@ -1,0 +1,104 @@
+// Two independent branches of a graph: one after the other, each step on as many threads as it pays
+// for, against side by side, a thread to each. Side by side they are two programs here, with a
+// stream and an arena each: no schedule of one graph can be faster.
+#include <benchmark/benchmark.h>
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "graphs.h"
+#include "ostinato/base/threads.h"
+#include "ostinato/runtime/context.h"
+
+namespace ostinato {
+namespace {
+
+/// Layers of a transformer's MLP on so many rows.
+struct Tower {
+  int rows, width, layers;
+};
+
+/// The tower's statements, with ids from `id` on.
+std::string statements(const Tower& tower, const std::string& name, int& id) {
+  const auto [rows, width, layers] = tower;
+  const auto constant = [&](const std::string& shape) {
+    return fmt::format("constant %{} \"{}.{}\" : float32({})\n", id, name, id, shape);
+  };
+  std::string leaves = fmt::format("input %{} \"{}\" : float32({}, {})\n", id, name, rows, width);
+  std::string calls;
+  int x = id++;
+  for (int layer = 0; layer < layers; ++layer) {
+    const int up = id, down = id + 1, norm = id + 2;
+    leaves += constant(fmt::format("{}, {}", 4 * width, width));
+    ++id;
+    leaves += constant(fmt::format("{}, {}", width, 4 * width));
+    calls += fmt::format("%{} : float32({}, {}) = layer_norm(%{}, None, None) {{eps=1e-06}}\n",
+                         norm, rows, width, x);
+    calls += fmt::format(
+        "%{} : float32({}, {}) = linear(%{}, %{}, None, None) {{activation=\"gelu\"}}\n", norm + 1,
+        rows, 4 * width, norm, up);
+    calls += fmt::format("%{} : float32({}, {}) = linear(%{}, %{}, None, %{})\n", norm + 2, rows,
+                         width, norm + 1, down, x);
+    x = norm + 2;
+    id = x + 1;
+  }
+  return leaves + calls + fmt::format("output \"{}.y\" %{}\n", name, x);
+}
+
+/// A graph on threads of its own, and memory for a call.
+struct Lane {
+  Lane(const std::string& text, int threads)
+      : program(std::make_shared<const runtime::Program>(
+            make_graph(text), device::get("cpu"),
+            runtime::ProgramOptions{Mode::graph, threads, {}, {}})),
+        context(program),
+        inputs(random_inputs(program->graph())),
+        outputs(context.run(inputs)) {}
+
+  void run() { context.run_into(inputs, outputs); }
+
+  std::shared_ptr<const runtime::Program> program;
+  runtime::Context context;
+  std::vector<Tensor> inputs, outputs;
+};
+
+std::string of_both(const Tower& a, const Tower& b) {
+  int id = 0;
+  return statements(a, "a", id) + statements(b, "b", id);
+}
+
+std::string of_one(const Tower& tower) {
+  int id = 0;
+  return statements(tower, "x", id);
+}
+
+void serial(benchmark::State& state, const Tower& a, const Tower& b) {
+  Lane lane(of_both(a, b), default_threads());
+  for (auto _ : state) lane.run();
+}
+
+void beside(benchmark::State& state, const Tower& a, const Tower& b) {
+  Lane lanes[] = {{of_one(a), 1}, {of_one(b), 1}};
+  ThreadTeam team(2);
+  for (auto _ : state) team.run([&](Worker worker) { lanes[worker.index].run(); });
+}
+
+const bool registered = [] {
+  const std::pair<Tower, Tower> pairs[] = {
+      {{1, 64, 12}, {1, 64, 12}},      {{4, 64, 12}, {4, 64, 12}},
+      {{4, 128, 12}, {4, 128, 12}},    {{16, 128, 12}, {16, 128, 12}},
+      {{16, 256, 12}, {16, 256, 12}},  {{50, 512, 12}, {50, 512, 12}},
+      {{197, 768, 12}, {77, 512, 12}},  // CLIP-B/16
+  };
+  for (const auto& [a, b] : pairs) {
+    const std::string sizes = fmt::format("{}x{},{}x{}", a.rows, a.width, b.rows, b.width);
+    for (const auto& [name, run] : {std::pair{"serial", &serial}, {"beside", &beside}}) {
+      benchmark::RegisterBenchmark(("branches/" + sizes + "/" + name).c_str(), run, a, b)
+          ->UseRealTime();
+    }
+  }
+  return true;
+}();
+
+}  // namespace
+}  // namespace ostinato
