@@ -1,10 +1,13 @@
 // Two independent branches of a graph: one after the other, each step on as many threads as it pays
-// for, against side by side, a thread to each. Side by side they are two programs here, with a
-// stream and an arena each: no schedule of one graph can be faster.
+// for; as the planner has it, which puts them side by side or does not; and side by side whatever
+// it says, a thread to each: two programs, with a stream and an arena each. The first two also
+// where replays are so rare that the threads sleep between them.
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
 
+#include <chrono>
 #include <memory>
+#include <thread>
 
 #include "graphs.h"
 #include "ostinato/base/threads.h"
@@ -47,13 +50,18 @@ std::string statements(const Tower& tower, const std::string& name, int& id) {
 
 /// A graph on threads of its own, and memory for a call.
 struct Lane {
-  Lane(const std::string& text, int threads)
-      : program(std::make_shared<const runtime::Program>(
-            make_graph(text), device::get("cpu"),
-            runtime::ProgramOptions{Mode::graph, threads, {}, {}})),
+  Lane(const std::string& text, int threads, bool branches)
+      : program(std::make_shared<const runtime::Program>(make_graph(text), device::get("cpu"),
+                                                         options(threads, branches))),
         context(program),
         inputs(random_inputs(program->graph())),
         outputs(context.run(inputs)) {}
+
+  static runtime::ProgramOptions options(int threads, bool branches) {
+    runtime::ProgramOptions options{Mode::graph, threads, {}};
+    options.branches = branches;
+    return options;
+  }
 
   void run() { context.run_into(inputs, outputs); }
 
@@ -72,13 +80,24 @@ std::string of_one(const Tower& tower) {
   return statements(tower, "x", id);
 }
 
-void serial(benchmark::State& state, const Tower& a, const Tower& b) {
-  Lane lane(of_both(a, b), default_threads());
+void planned(benchmark::State& state, const Tower& a, const Tower& b, bool branches) {
+  Lane lane(of_both(a, b), default_threads(), branches);
   for (auto _ : state) lane.run();
 }
 
+void asleep(benchmark::State& state, const Tower& a, const Tower& b, bool branches) {
+  using Clock = std::chrono::steady_clock;
+  Lane lane(of_both(a, b), default_threads(), branches);
+  for (auto _ : state) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    const auto start = Clock::now();
+    lane.run();
+    state.SetIterationTime(std::chrono::duration<double>(Clock::now() - start).count());
+  }
+}
+
 void beside(benchmark::State& state, const Tower& a, const Tower& b) {
-  Lane lanes[] = {{of_one(a), 1}, {of_one(b), 1}};
+  Lane lanes[] = {{of_one(a), 1, false}, {of_one(b), 1, false}};
   ThreadTeam team(2);
   for (auto _ : state) team.run([&](Worker worker) { lanes[worker.index].run(); });
 }
@@ -91,11 +110,15 @@ const bool registered = [] {
       {{197, 768, 12}, {77, 512, 12}},  // CLIP-B/16
   };
   for (const auto& [a, b] : pairs) {
-    const std::string sizes = fmt::format("{}x{},{}x{}", a.rows, a.width, b.rows, b.width);
-    for (const auto& [name, run] : {std::pair{"serial", &serial}, {"beside", &beside}}) {
-      benchmark::RegisterBenchmark(("branches/" + sizes + "/" + name).c_str(), run, a, b)
-          ->UseRealTime();
-    }
+    const std::string name = fmt::format("branches/{}x{},{}x{}/", a.rows, a.width, b.rows, b.width);
+    const auto add = [&, a = a, b = b](const char* lane, auto run, auto... branches) {
+      return benchmark::RegisterBenchmark((name + lane).c_str(), run, a, b, branches...);
+    };
+    add("serial", &planned, false)->UseRealTime();
+    add("planned", &planned, true)->UseRealTime();
+    add("beside", &beside)->UseRealTime();
+    add("serial_asleep", &asleep, false)->UseManualTime()->Iterations(200);
+    add("planned_asleep", &asleep, true)->UseManualTime()->Iterations(200);
   }
   return true;
 }();

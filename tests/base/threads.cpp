@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <atomic>
+#include <chrono>
+#include <set>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -88,6 +91,52 @@ TEST_F(Threads, WorkAloneWithinARegion) {
       },
       nullptr, 2, 0);
   EXPECT_EQ(regions, 1 + 2 * 3);
+}
+
+/// Takes so many pieces of work, each of which must be done once.
+void expect_taken(ThreadTeam& team, std::set<std::thread::id>& takers) {
+  constexpr size_t kPieces = 4;
+  std::atomic<size_t> claimed{0};
+  std::array<std::thread::id, kPieces> by{};
+  team.invite([&](Worker) {
+    for (size_t piece; (piece = claimed.fetch_add(1)) < kPieces;) {
+      EXPECT_EQ(by[piece], std::thread::id());
+      by[piece] = std::this_thread::get_id();
+      const auto until = std::chrono::steady_clock::now() + std::chrono::microseconds(5);
+      while (std::chrono::steady_clock::now() < until) continue;
+    }
+  });
+  for (const std::thread::id& id : by) {
+    EXPECT_NE(id, std::thread::id());
+    takers.insert(id);
+  }
+}
+
+TEST_F(Threads, MayComeWhenTheyAreInvited) {
+  for (int size : {1, 2, 4}) {
+    ThreadTeam team(size);
+    std::set<std::thread::id> takers;
+    for (int i = 0; i < 200; ++i) {
+      expect_taken(team, takers);
+      if (i % 20 == 0) expect_works(team);
+      if (i % 50 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    while (size > 1 && takers.size() < 2 && std::chrono::steady_clock::now() < until) {
+      expect_taken(team, takers);
+    }
+    EXPECT_EQ(takers.size() > 1, size > 1);
+  }
+}
+
+// They would have to be woken: nobody waits for that.
+TEST_F(Threads, AreNotInvitedToWhatAnotherRuntimeDoes) {
+  share_threads_of(&kRuntime);
+  ThreadTeam team(kThreads);
+  std::set<std::thread::id> takers;
+  for (int i = 0; i < 20; ++i) expect_taken(team, takers);
+  EXPECT_EQ(takers.size(), 1u);
+  EXPECT_EQ(regions, 0);
 }
 
 }  // namespace

@@ -16,6 +16,9 @@ namespace {
 
 // About as long as waking a sleeping thread takes: spinning longer than that never pays back.
 constexpr int kSpins = 20'000;
+// Less than those spins take anywhere: who wakes up for an invitation is there at one as soon
+// again.
+constexpr std::chrono::microseconds kSoon{150};
 
 void pause() { __builtin_ia32_pause(); }
 
@@ -109,7 +112,8 @@ void ThreadTeam::run(Job job, void* context) {
     job_ = job;
     context_ = context;
     unfinished_.store(static_cast<int>(crew_.size()), std::memory_order_relaxed);
-    calls_.fetch_add(1, std::memory_order_release);
+    const uint32_t calls = calls_.load(std::memory_order_relaxed);
+    calls_.store(calls + 1 + calls % 2, std::memory_order_release);
     calls_.notify_all();
   }
   job(context, {0, size()});
@@ -118,24 +122,54 @@ void ThreadTeam::run(Job job, void* context) {
   }
 }
 
+void ThreadTeam::invite(Job job, void* context) {
+  if (crew_.empty() || runtime_for(size_) != nullptr) return job(context, {0, size()});
+  job_ = job;
+  context_ = context;
+  guests_.store(0, std::memory_order_release);
+  const uint32_t calls = calls_.load(std::memory_order_relaxed);
+  calls_.store(calls + 2 - calls % 2, std::memory_order_release);
+  if (std::chrono::steady_clock::now() - invited_ < kSoon) calls_.notify_all();
+  job(context, {0, size()});
+  guests_.fetch_add(kShut, std::memory_order_acq_rel);
+  for (int left; (left = guests_.load(std::memory_order_acquire)) != kShut;) {
+    wait_while_equal(guests_, left);
+  }
+  invited_ = std::chrono::steady_clock::now();
+}
+
 void ThreadTeam::serve(int index) {
-  for (uint32_t seen = 0;; ++seen) {
+  for (uint32_t seen = 0;;) {
     wait_while_equal(calls_, seen);
+    seen = calls_.load(std::memory_order_acquire);  // invitations may have been missed
     if (stop_.load(std::memory_order_relaxed)) return;
+    if (seen % 2 == 0) {
+      visit(index);
+      continue;
+    }
     job_(context_, {index, size()});
     if (unfinished_.fetch_sub(1, std::memory_order_acq_rel) == 1) unfinished_.notify_one();
   }
 }
 
-void ThreadTeam::barrier() {
-  if (size_ == 1) return;
-  const uint32_t round = barriers_.load(std::memory_order_relaxed);
-  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == size()) {
+void ThreadTeam::visit(int index) {
+  int guests = guests_.load(std::memory_order_relaxed);
+  do {
+    if (guests < 0) return;
+  } while (!guests_.compare_exchange_weak(guests, guests + 1, std::memory_order_acq_rel));
+  job_(context_, {index, size()});
+  if (guests_.fetch_sub(1, std::memory_order_acq_rel) - 1 == kShut) guests_.notify_one();
+}
+
+void Barrier::wait(int workers) {
+  if (workers == 1) return;
+  const uint32_t round = rounds_.load(std::memory_order_relaxed);
+  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == workers) {
     arrived_.store(0, std::memory_order_relaxed);
-    barriers_.store(round + 1, std::memory_order_release);
-    barriers_.notify_all();
+    rounds_.store(round + 1, std::memory_order_release);
+    rounds_.notify_all();
   } else {
-    wait_while_equal(barriers_, round);
+    wait_while_equal(rounds_, round);
   }
 }
 

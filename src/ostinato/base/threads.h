@@ -1,8 +1,10 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <thread>
 #include <vector>
 
@@ -34,6 +36,17 @@ struct OpenMp {
 /// Null for none. What it points to must live as long as any team.
 void share_threads_of(const OpenMp* runtime);
 
+/// Where workers wait for each other, again and again.
+class Barrier {
+ public:
+  /// Returns when so many have come here.
+  void wait(int workers);
+
+ private:
+  alignas(64) std::atomic<int> arrived_{0};
+  alignas(64) std::atomic<uint32_t> rounds_{0};  // that all have passed
+};
+
 /// A fixed crew of threads, the caller among them. `run` takes no lock: waiting threads spin for a
 /// while, then sleep until they are called. Used by one thread at a time.
 class ThreadTeam {
@@ -57,23 +70,38 @@ class ThreadTeam {
     run([](void* context, Worker worker) { (*static_cast<F*>(context))(worker); }, &f);
   }
 
-  /// Within a job: waits until every worker of the team has come here.
-  void barrier();
+  /// Calls the job on the caller and on whoever of the crew comes before the caller is done, maybe
+  /// more than once; returns when all who came are done. It waits for nobody to wake up: sleeping
+  /// threads are called only where invitations follow one another so fast that the crew will still
+  /// be awake at the next, and threads of another runtime never. The job must not throw.
+  void invite(Job job, void* context);
+
+  template <typename F>
+  void invite(F&& f) {
+    invite([](void* context, Worker worker) { (*static_cast<F*>(context))(worker); }, &f);
+  }
+
+  /// Within a job of `run`: waits until every worker of the team has come here.
+  void barrier() { barrier_.wait(size_); }
 
  private:
   void assemble();  ///< starts the crew
   void serve(int index);
-  void dismiss();  ///< ends and joins the crew
+  void visit(int index);  ///< takes part in an invitation, if it is open still
+  void dismiss();         ///< ends and joins the crew
+
+  static constexpr int kShut = std::numeric_limits<int>::min() / 2;
 
   const int size_;
   std::vector<std::thread> crew_;  // empty while another runtime's threads do the work
   Job job_ = nullptr;
   void* context_ = nullptr;
+  std::chrono::steady_clock::time_point invited_{};  // when the last invitation was over
   // Each on a cache line of its own: workers spin on them.
-  alignas(64) std::atomic<uint32_t> calls_{0};     // rises by one at each run
-  alignas(64) std::atomic<int> unfinished_{0};     // crew members still in the job
-  alignas(64) std::atomic<int> arrived_{0};        // at the current barrier
-  alignas(64) std::atomic<uint32_t> barriers_{0};  // that all have passed
+  alignas(64) std::atomic<uint32_t> calls_{0};  // rises; odd for a run, even for an invitation
+  alignas(64) std::atomic<int> unfinished_{0};  // crew members still in the job of a run
+  alignas(64) std::atomic<int> guests_{kShut};  // in the job of an invitation; shut: negative
+  Barrier barrier_;
   std::atomic<bool> stop_{false};
 };
 

@@ -90,6 +90,7 @@ class Kernel {
  public:
   virtual ~Kernel() = default;
   virtual size_t scratch_bytes() const { return 0; }
+  virtual int workers() const { return 1; }  ///< that it keeps busy, as `Concurrency` counts them
 };
 
 /// Where a kernel finds an operand: at a fixed address, or at an offset from one of the pointers
@@ -102,11 +103,32 @@ struct Address {
   size_t offset = 0;        ///< of `input` and `output`: bytes
 };
 
+/// What of a section a step is. A section is some consecutive steps, cut into sides: no step of one
+/// touches what a step of another writes, in any memory, so that sides may run at once, each in its
+/// order. All before the section is done before it begins, and all of it before what follows. The
+/// order of the steps is always right: a device may run them in it and never look here.
+struct Branch {
+  size_t section = 0;  ///< the index of the step after it; 0: the step is in none
+  size_t side = 0;
+
+  bool operator==(const Branch&) const = default;
+};
+
 /// One launch: a kernel and where its operands lie.
 struct Step {
   std::shared_ptr<const Kernel> kernel;
   std::vector<Address> inputs, outputs;
   Address scratch;
+  Branch branch = {};
+};
+
+/// What a device can do at once, and what it costs: for the planner, which makes sections only of
+/// steps that keep no more workers busy than there are for each side. By default it makes none.
+struct Concurrency {
+  int workers = 1;
+  double flops_per_second = 0, bytes_per_second = 0;  ///< of one worker
+  double step_seconds = 0;                            ///< that a step takes beside its work
+  double section_seconds = 0;  ///< that a section takes beside its longest side
 };
 
 /// The pointers of one call, in the order of the graph's inputs and outputs.
@@ -217,6 +239,9 @@ class Device {
 
   /// Whether the fast tier has no kernel of its own for the operator and runs the reference's.
   virtual bool falls_back(const ir::OpRow&) const { return false; }
+
+  /// @param threads of the stream
+  virtual Concurrency concurrency(int /*threads*/) { return {}; }
 
   /// Runs one step; returns when it is queued (on the CPU: done).
   virtual void launch(const Step& step, const Bindings& bindings, Stream& stream) = 0;

@@ -133,22 +133,28 @@ double bytes_of_call(const Node& node, const Aliases& aliases) {
 
 }  // namespace
 
+Cost cost_of(const Node& node, const Aliases& aliases, const Ceilings& ceilings) {
+  const bool is_view = node.op->traits.view &&
+                       std::all_of(node.results.begin(), node.results.end(),
+                                   [&](Value* value) { return aliases.at(value).base != value; });
+  if (is_view) return {1, 0, 0, 0, 0};
+  const double flops = flops_of(node), bytes = bytes_of_call(node, aliases);
+  return {1, 1, flops, bytes,
+          std::max(flops / ceilings.flops_per_second, bytes / ceilings.bytes_per_second)};
+}
+
 Cost cost_of(const ir::Graph& graph, const Ceilings& ceilings) {
   const Aliases aliases = ir::find_aliases(graph);
-  Cost cost;
+  Cost sum;
   for (const auto& node : graph.nodes()) {
-    ++cost.nodes;
-    const bool is_view = node->op->traits.view &&
-                         std::all_of(node->results.begin(), node->results.end(),
-                                     [&](Value* value) { return aliases.at(value).base != value; });
-    if (is_view) continue;
-    const double flops = flops_of(*node), bytes = bytes_of_call(*node, aliases);
-    ++cost.kernels;
-    cost.flops += flops;
-    cost.bytes += bytes;
-    cost.seconds += std::max(flops / ceilings.flops_per_second, bytes / ceilings.bytes_per_second);
+    const Cost cost = cost_of(*node, aliases, ceilings);
+    sum.nodes += cost.nodes;
+    sum.kernels += cost.kernels;
+    sum.flops += cost.flops;
+    sum.bytes += cost.bytes;
+    sum.seconds += cost.seconds;
   }
-  return cost;
+  return sum;
 }
 
 }  // namespace ostinato::passes

@@ -1,8 +1,9 @@
 #pragma once
 
 #include <cstddef>
+#include <unordered_map>
 
-#include "ostinato/ir/graph.h"
+#include "ostinato/ir/aliases.h"
 
 namespace ostinato::passes {
 
@@ -25,6 +26,11 @@ struct Cost {
   /// The sum over the calls of the longer of FLOPs and bytes at the machine's ceilings.
   double seconds = 0;
 };
+
+/// The cost of one call of a graph whose sizes are all integers.
+/// @param aliases of the graph, by `ir::find_aliases`
+Cost cost_of(const ir::Node& node, const std::unordered_map<const ir::Value*, ir::Alias>& aliases,
+             const Ceilings& ceilings);
 
 /// The cost of a graph whose sizes are all integers.
 Cost cost_of(const ir::Graph& graph, const Ceilings& ceilings);

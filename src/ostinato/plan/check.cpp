@@ -34,6 +34,7 @@ class Checker {
         if (place->kind == Place::Kind::arena) read(*place);  // still whole after all writes
       }
     }
+    check_sections();
     for (size_t i = 0; i < outputs_.size(); ++i) {
       if (!outputs_[i] && !plan_.in_input.at(i)) reject("output {} is never written", i);
     }
@@ -119,6 +120,51 @@ class Checker {
     if (a.index == b.index && apart) return;  // slices of one
     if (x.offset < y.offset + y.bytes && y.offset < x.offset + x.bytes) {
       reject("buffer {} is written over buffer {}, which it reads", b.index, a.index);
+    }
+  }
+
+  /// What a side of a section touches: bytes of a storage, of the arena by address.
+  struct Touch {
+    size_t begin, end, step, side;
+    bool writes;
+  };
+  using Touches = std::map<std::pair<Place::Kind, size_t>, std::vector<Touch>>;
+
+  void check_sections() {
+    const std::vector<Step>& steps = plan_.steps;
+    for (size_t first = 0, end = 0; first < steps.size(); first = end) {
+      const size_t section = steps[first].branch.section;
+      Touches touches;
+      for (; end < steps.size() && steps[end].branch.section == section; ++end) {
+        for (const Place& place : steps[end].inputs) note(place, end, false, touches);
+        for (const Place& place : steps[end].outputs) note(place, end, true, touches);
+        note(steps[end].scratch, end, true, touches);
+      }
+      if (section == 0) continue;
+      step_ = first;
+      if (section != end) reject("its section is to end before step {}", section);
+      for (auto& [storage, list] : touches) check_sides(list);
+    }
+    step_ = steps.size();
+  }
+
+  void note(const Place& place, size_t step, bool writes, Touches& touches) const {
+    if (place.kind == Place::Kind::none || place.kind == Place::Kind::constant) return;
+    const bool in_arena = place.kind == Place::Kind::arena;
+    const size_t begin = place.offset + (in_arena ? plan_.buffers.at(place.index).offset : 0);
+    touches[{place.kind, in_arena ? 0 : place.index}].push_back(
+        {begin, begin + place.bytes, step, plan_.steps[step].branch.side, writes});
+  }
+
+  void check_sides(std::vector<Touch>& touches) {
+    std::sort(touches.begin(), touches.end(),
+              [](const Touch& a, const Touch& b) { return a.begin < b.begin; });
+    for (auto a = touches.begin(); a != touches.end(); ++a) {
+      for (auto b = a + 1; b != touches.end() && b->begin < a->end; ++b) {
+        if (a->side == b->side || !(a->writes || b->writes) || b->begin == b->end) continue;
+        step_ = a->step;
+        reject("it may run beside step {}, and one writes what the other touches", b->step);
+      }
     }
   }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <iterator>
 #include <limits>
+#include <map>
 #include <numeric>
 #include <utility>
 
@@ -20,12 +21,16 @@ constexpr size_t kStubborn = 8;
 
 using Order = std::vector<size_t>;
 
-bool meet(const Buffer& a, const Buffer& b) { return a.first <= b.last && b.first <= a.last; }
+bool meet(const Buffer& a, const Buffer& b) {
+  const bool beside = a.branch.section != 0 && a.branch.section == b.branch.section &&
+                      a.branch.side != b.branch.side;
+  return beside || (a.first <= b.last && b.first <= a.last);
+}
 
-/// Buffers that have their offsets, sorted by them.
-using Placed = std::vector<const Buffer*>;
+/// Buffers; those that have their offsets are sorted by them.
+using Buffers = std::vector<const Buffer*>;
 
-size_t lowest_gap(const Placed& placed, const Buffer& buffer) {
+size_t lowest_gap(const Buffers& placed, const Buffer& buffer) {
   const size_t bytes = aligned(buffer.bytes);
   size_t offset = 0;
   for (const Buffer* other : placed) {
@@ -37,9 +42,9 @@ size_t lowest_gap(const Placed& placed, const Buffer& buffer) {
 }
 
 /// Below the ceiling, or the lowest gap where there is none.
-size_t highest_gap(const Placed& placed, const Buffer& buffer, size_t ceiling) {
+size_t highest_gap(const Buffers& placed, const Buffer& buffer, size_t ceiling) {
   const auto end_of = [](const Buffer* other) { return other->offset + aligned(other->bytes); };
-  Placed met;
+  Buffers met;
   std::copy_if(placed.begin(), placed.end(), std::back_inserter(met),
                [&](const Buffer* other) { return meet(*other, buffer); });
   std::sort(met.begin(), met.end(),
@@ -57,7 +62,7 @@ size_t highest_gap(const Placed& placed, const Buffer& buffer, size_t ceiling) {
 /// to those of at least `large` bytes; returns the arena's size.
 size_t place_in_order(std::vector<Buffer>& buffers, const Order& order, size_t large,
                       size_t ceiling) {
-  Placed placed;
+  Buffers placed;
   size_t total = 0;
   for (size_t i : order) {
     Buffer& buffer = buffers[i];
@@ -99,6 +104,23 @@ void promote_topmost(const std::vector<Buffer>& buffers, size_t total, Order& or
   });
 }
 
+/// The largest sum of bytes alive at one step.
+size_t peak_of(const Buffers& buffers) {
+  size_t steps = 0;
+  for (const Buffer* buffer : buffers) steps = std::max(steps, buffer->last + 1);
+  std::vector<int64_t> change(steps + 1, 0);
+  for (const Buffer* buffer : buffers) {
+    change[buffer->first] += static_cast<int64_t>(aligned(buffer->bytes));
+    change[buffer->last + 1] -= static_cast<int64_t>(aligned(buffer->bytes));
+  }
+  int64_t alive = 0, most = 0;
+  for (int64_t delta : change) {
+    alive += delta;
+    most = std::max(most, alive);
+  }
+  return static_cast<size_t>(most);
+}
+
 }  // namespace
 
 size_t assign_offsets(std::vector<Buffer>& buffers) {
@@ -134,19 +156,25 @@ size_t assign_offsets(std::vector<Buffer>& buffers) {
 }
 
 size_t lower_bound(const std::vector<Buffer>& buffers) {
-  size_t steps = 0;
-  for (const Buffer& buffer : buffers) steps = std::max(steps, buffer.last + 1);
-  std::vector<int64_t> change(steps + 1, 0);
+  Buffers all;
+  std::map<size_t, std::map<size_t, Buffers>> sections;  // and sides
   for (const Buffer& buffer : buffers) {
-    change[buffer.first] += static_cast<int64_t>(aligned(buffer.bytes));
-    change[buffer.last + 1] -= static_cast<int64_t>(aligned(buffer.bytes));
+    all.push_back(&buffer);
+    const auto [section, side] = buffer.branch;
+    if (section != 0) sections[section][side].push_back(&buffer);
   }
-  int64_t alive = 0, most = 0;
-  for (int64_t delta : change) {
-    alive += delta;
-    most = std::max(most, alive);
+  size_t most = peak_of(all);
+  for (const auto& [section, sides] : sections) {
+    size_t sum = 0;
+    // What is no side's own is alive over the whole section, if at its end.
+    for (const Buffer& buffer : buffers) {
+      const bool is_alive = buffer.first < section && section <= buffer.last + 1;
+      if (buffer.branch.section != section && is_alive) sum += aligned(buffer.bytes);
+    }
+    for (const auto& [side, own] : sides) sum += peak_of(own);
+    most = std::max(most, sum);
   }
-  return static_cast<size_t>(most);
+  return most;
 }
 
 }  // namespace ostinato::plan

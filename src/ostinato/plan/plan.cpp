@@ -7,6 +7,8 @@
 #include "ostinato/ir/aliases.h"
 #include "ostinato/ir/builder.h"
 #include "ostinato/ops/ops.h"
+#include "ostinato/passes/cost.h"
+#include "ostinato/plan/branches.h"
 #include "ostinato/plan/order.h"
 #include "ostinato/plan/storage.h"
 
@@ -47,6 +49,7 @@ class Planner {
       }
     }
     place_outputs();
+    if (options_.branches) find_branches();
     find_lifetimes();
     plan_.arena_bytes = assign_offsets(plan_.buffers);
     return std::move(plan_);
@@ -300,6 +303,17 @@ class Planner {
            at.layout.is_contiguous() && bytes_of(*value) == plan_.buffers[at.place.index].bytes;
   }
 
+  void find_branches() {
+    const device::Concurrency machine = device_.concurrency(options_.threads);
+    std::optional<std::unordered_map<const Value*, ir::Alias>> aliases;
+    mark_branches(plan_.steps, machine, [&](const Step& step) {
+      if (!aliases) aliases = ir::find_aliases(plan_.graph);
+      const passes::Cost cost = passes::cost_of(
+          *step.node, *aliases, {machine.flops_per_second, machine.bytes_per_second});
+      return machine.step_seconds + cost.seconds / step.kernel->workers();
+    });
+  }
+
   void find_lifetimes() {
     std::vector<bool> seen(plan_.buffers.size(), false);
     for (size_t i = 0; i < plan_.steps.size(); ++i) {
@@ -315,6 +329,7 @@ class Planner {
       std::for_each(step.outputs.begin(), step.outputs.end(), touch);
       touch(step.scratch);
     }
+    keep_sides_apart(plan_.steps, plan_.buffers);
   }
 
   [[noreturn]] void report_gap(const Node& node) const {

@@ -26,6 +26,7 @@ struct Step {
   std::shared_ptr<const device::Kernel> kernel;
   std::vector<Place> inputs, outputs;
   Place scratch;
+  device::Branch branch = {};
 };
 
 /// An output that is to stand in an input's memory when all steps are done.
@@ -52,6 +53,7 @@ struct Options {
   bool in_place = false;      ///< calls may write over operands that nothing reads afterwards
   bool cat_in_place = false;  ///< calls may write to where `aten.cat` would put their results
   bool reorder = false;       ///< calls may run earlier where less memory is alive then
+  bool branches = false;      ///< independent branches may run side by side where that pays
   /// Inputs whose memory the caller lets calls overwrite, so that the outputs need no copy. One
   /// that cannot be proven safe is left alone, and its output goes where every output goes.
   std::vector<Donation> donations = {};
@@ -64,8 +66,9 @@ Plan make_plan(ir::Graph graph, device::Device& device, device::PackedWeights& p
                const Options& options);
 
 /// Throws `internal` unless the plan is sound: every step reads only what was written before it and
-/// not overwritten since, nothing overlaps in the arena, nothing reaches beyond it, and every
-/// output is written. It shares no code with the planner.
+/// not overwritten since, nothing overlaps in the arena, nothing reaches beyond it, every output is
+/// written, and no side of a section touches what another writes. It shares no code with the
+/// planner.
 void check_plan(const Plan& plan);
 
 }  // namespace ostinato::plan

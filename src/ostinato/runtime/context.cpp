@@ -153,6 +153,7 @@ Executable Context::make(const ir::Bindings& bindings) {
     std::transform(planned.outputs.begin(), planned.outputs.end(), std::back_inserter(step.outputs),
                    locate);
     step.scratch = locate(planned.scratch);
+    step.branch = planned.branch;
     steps.push_back(std::move(step));
   }
   if (!program_->device().shares_host_memory()) {

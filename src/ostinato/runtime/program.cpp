@@ -78,6 +78,8 @@ plan::Plan Program::plan(const ir::Bindings& bindings, int threads) const {
     options.in_place = is_graph && options_.in_place;
     options.cat_in_place = is_graph && options_.cat_in_place;
     options.reorder = is_graph;
+    // Calls with limits side by side would together take more threads than they may.
+    options.branches = is_graph && options_.branches && options_.thread_limits.empty();
     options.donations = options_.donations;
     options.thread_limits = options_.thread_limits;
   }

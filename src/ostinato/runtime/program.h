@@ -25,6 +25,7 @@ struct ProgramOptions {
   Progress progress = {};                      ///< of each plan; must outlive the program
   bool in_place = true;                        ///< of the graph mode's plans, as plan::Options say
   bool cat_in_place = true;                    ///< the same
+  bool branches = true;                        ///< the same
   std::vector<plan::Donation> donations = {};  ///< of all but the reference mode's plans
   std::map<int, int> thread_limits = {};       ///< the same
   /// Runs the passes again for each shape key, with its sizes as constants.

@@ -381,6 +381,40 @@ TEST_F(CudaDevice, DecodesALayerInSixLaunchesThatOverlap) {
   }
 }
 
+// Each branch is a chain that hangs off what comes before; their nodes run in another order here
+// than they were added in, where the edges let them.
+TEST_F(CudaDevice, RunsBranchesBesideEachOther) {
+  std::string text = R"(ostinato.graph 1 "branches"
+input %0 "x" : float32(1, 8)
+%1 : float32(1, 8) = aten._softmax(%0) {dim=-1, half_to_float=false}
+)";
+  int next = 2;
+  for (const char* call : {"aten._softmax(%{}) {{dim=-1, half_to_float=false}}",
+                           "layer_norm(%{}, None, None) {{eps=1e-06}}"}) {
+    for (int i = 0; i < 6; ++i, ++next) {
+      const std::string made = fmt::format(fmt::runtime(call), i == 0 ? 1 : next - 1);
+      text += fmt::format("%{} : float32(1, 8) = {}\n", next, made);
+    }
+  }
+  text += R"(%14 : float32(1, 8) = aten.add.Tensor(%7, %13)
+output "y" %14
+)";
+  const ir::Graph graph = ir::parse(text, ops::table());
+  std::vector<std::vector<Tensor>> got;
+  for (const bool branches : {false, true}) {
+    runtime::ProgramOptions options{Mode::graph, 1, {}};
+    options.branches = branches;
+    Context context(std::make_shared<const Program>(graph.specialise({}), gpu(), options));
+    got.push_back(context.run({{ramp(1)}}));
+    const FakeCounts::Graph& launched = fake_counts().last_graph;
+    EXPECT_EQ(launched.kernels, 14u);
+    EXPECT_EQ(launched.joins, branches ? 1u : 0u);
+    // Neither what begins a branch nor what joins them is there early.
+    EXPECT_EQ(launched.early, branches ? 10u : 13u);
+  }
+  EXPECT_EQ(std::memcmp(got[0][0].data(), got[1][0].data(), got[0][0].bytes()), 0);
+}
+
 /// Programmatic dependent launch is not for GPUs before compute capability 9.0.
 TEST_F(CudaDevice, WaitsForEachKernelOnOlderGpus) {
   use_fake_driver({.capability = 80});

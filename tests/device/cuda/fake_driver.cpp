@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <queue>
 #include <utility>
 
 #include "device/cuda/emulator.h"
@@ -106,7 +107,8 @@ Launched launched(const Params& node) {
 struct FakeNode {
   const void* kind;  // the kernel; null for a graph in the graph
   Work work;
-  bool early = false;  // may be resident before the node that it depends on is done
+  bool early = false;               // may be resident before the node that it depends on is done
+  std::vector<size_t> before = {};  // places of those that it depends on
 };
 struct FakeGraph {
   std::vector<std::shared_ptr<FakeNode>> nodes;
@@ -178,20 +180,47 @@ void queue(CUstream stream, Work work) {
 
 CUresult add_node(CUgraphNode* node, CUgraph graph, const CUgraphNode* before, size_t count,
                   FakeNode made) {
-  // A list: each node depends on the one before it, and on nothing else.
   auto& nodes = graph_of(graph).nodes;
-  const FakeNode* last = nodes.empty() ? nullptr : nodes.back().get();
-  if (count != (nodes.empty() ? 0u : 1u) ||
-      (count == 1 && *before != static_cast<const void*>(last))) {
-    return CUDA_ERROR_INVALID_VALUE;
+  for (size_t i = 0; i < count; ++i) {
+    const auto found = std::find_if(nodes.begin(), nodes.end(), [&](const auto& other) {
+      return before[i] == static_cast<const void*>(other.get());
+    });
+    const auto place = static_cast<size_t>(found - nodes.begin());
+    const auto& known = made.before;
+    if (found == nodes.end() || std::find(known.begin(), known.end(), place) != known.end()) {
+      return CUDA_ERROR_INVALID_VALUE;
+    }
+    made.before.push_back(place);
   }
-  // Between kernels only, and only where the GPU has it.
-  if (made.early && (count == 0 || last->kind == nullptr || machine.capability < 90)) {
+  // After a kernel only, and only where the GPU has it.
+  if (made.early &&
+      (count != 1 || nodes[made.before[0]]->kind == nullptr || machine.capability < 90)) {
     return CUDA_ERROR_INVALID_VALUE;
   }
   nodes.push_back(std::make_shared<FakeNode>(std::move(made)));
   *node = reinterpret_cast<CUgraphNode>(nodes.back().get());
   return CUDA_SUCCESS;
+}
+
+/// Runs the nodes in an order that their edges allow: of those that could come next the one that
+/// was added last.
+void run_backwards(const std::vector<FakeNode>& nodes) {
+  std::vector<std::vector<size_t>> after(nodes.size());
+  std::vector<size_t> awaited(nodes.size());
+  std::priority_queue<size_t> ready;
+  for (size_t i = 0; i < nodes.size(); ++i) {
+    awaited[i] = nodes[i].before.size();
+    for (size_t earlier : nodes[i].before) after[earlier].push_back(i);
+    if (awaited[i] == 0) ready.push(i);
+  }
+  while (!ready.empty()) {
+    const size_t next = ready.top();
+    ready.pop();
+    nodes[next].work();
+    for (size_t later : after[next]) {
+      if (--awaited[later] == 0) ready.push(later);
+    }
+  }
 }
 
 void fill_machine(Driver& fake) {
@@ -362,11 +391,14 @@ void fill_graphs(Driver& fake) {
   fake.cuGraphDestroy = [](CUgraph graph) { return delete &graph_of(graph), CUDA_SUCCESS; };
   fake.cuGraphAddNode = [](CUgraphNode* node, CUgraph graph, const CUgraphNode* before,
                            const CUgraphEdgeData* edge, size_t count, CUgraphNodeParams* params) {
-    const bool early = edge->type == CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC;
-    if (params->type != CU_GRAPH_NODE_TYPE_KERNEL ||
-        early != (edge->from_port == CU_GRAPH_KERNEL_NODE_PORT_PROGRAMMATIC)) {
-      return CUDA_ERROR_INVALID_VALUE;
+    bool early = false;
+    for (size_t i = 0; i < count; ++i) {
+      early = early || edge[i].type == CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC;
+      if (early != (edge[i].from_port == CU_GRAPH_KERNEL_NODE_PORT_PROGRAMMATIC)) {
+        return CUDA_ERROR_INVALID_VALUE;
+      }
     }
+    if (params->type != CU_GRAPH_NODE_TYPE_KERNEL) return CUDA_ERROR_INVALID_VALUE;
     return add_node(node, graph, before, count,
                     {params->kernel.func, launched(params->kernel), early});
   };
@@ -387,11 +419,11 @@ void fill_graphs(Driver& fake) {
   fake.cuGraphExecUpdate = [](CUgraphExec executable, CUgraph graph, CUgraphExecUpdateResultInfo*) {
     FakeExecutable& to = executable_of(executable);
     const auto& nodes = graph_of(graph).nodes;
-    const bool alike =
-        std::equal(nodes.begin(), nodes.end(), to.nodes.begin(), to.nodes.end(),
-                   [](const auto& a, const auto& b) {
-                     return (a->kind == nullptr) == (b.kind == nullptr) && a->early == b.early;
-                   });
+    const bool alike = std::equal(nodes.begin(), nodes.end(), to.nodes.begin(), to.nodes.end(),
+                                  [](const auto& a, const auto& b) {
+                                    return (a->kind == nullptr) == (b.kind == nullptr) &&
+                                           a->early == b.early && a->before == b.before;
+                                  });
     if (!alike) return CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE;
     to.take(graph_of(graph));
     ++counts.updates;
@@ -419,10 +451,9 @@ void fill_graphs(Driver& fake) {
     for (const FakeNode& node : executable_of(executable).nodes) {
       ++(node.kind == nullptr ? counts.last_graph.calls : counts.last_graph.kernels);
       counts.last_graph.early += node.early ? 1 : 0;
+      counts.last_graph.joins += node.before.size() > 1 ? 1 : 0;
     }
-    queue(stream, [nodes = executable_of(executable).nodes] {
-      for (const FakeNode& node : nodes) node.work();
-    });
+    queue(stream, [nodes = executable_of(executable).nodes] { run_backwards(nodes); });
     return CUDA_SUCCESS;
   };
 }

@@ -6,8 +6,9 @@
 
 /// A driver for machines without one, in place of NVIDIA's: its kernels are the device's own, run
 /// on the host by the emulator, in memory that the host can touch only while they run. Work waits
-/// until its stream is synchronised, or an event behind it waited for. It keeps account of what the
-/// device asks of it.
+/// until its stream is synchronised, or an event behind it waited for; a graph's nodes run in another
+/// order than they were added in, where their edges allow one. It keeps account of what the device
+/// asks of it.
 namespace ostinato::cuda {
 
 struct FakeMachine {
@@ -23,6 +24,7 @@ struct FakeCounts {
   struct Graph {
     size_t kernels = 0, calls = 0;  ///< nodes: of ours, and of libraries
     size_t early = 0;               ///< kernels that may be resident before the one before is done
+    size_t joins = 0;               ///< nodes that depend on several
   } last_graph;                     ///< that was launched
 };
 

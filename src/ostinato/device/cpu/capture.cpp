@@ -8,10 +8,28 @@ namespace ostinato::cpu {
 
 CpuCapture::CpuCapture(std::vector<device::Step> steps, CpuStream& stream)
     : steps_(std::move(steps)), stream_(stream) {
+  sort_sides();
   size_t slot_count = 0;
   for (const device::Step& step : steps_)
     slot_count += step.inputs.size() + step.outputs.size() + 1;
   slots_.reserve(slot_count);  // calls point into it
+  for (const device::Step& step : steps_) bind(step);
+  divide();
+}
+
+/// Puts the steps of each side one after the other.
+void CpuCapture::sort_sides() {
+  for (auto first = steps_.begin(), last = first; first != steps_.end(); first = last) {
+    last = std::find_if(first, steps_.end(), [&](const device::Step& step) {
+      return step.branch.section != first->branch.section;
+    });
+    std::stable_sort(first, last, [](const device::Step& a, const device::Step& b) {
+      return a.branch.side < b.branch.side;
+    });
+  }
+}
+
+void CpuCapture::bind(const device::Step& step) {
   const auto bind = [this](const device::Address& address) {
     using Kind = device::Address::Kind;
     if (address.kind == Kind::input || address.kind == Kind::output) {
@@ -19,21 +37,36 @@ CpuCapture::CpuCapture(std::vector<device::Step> steps, CpuStream& stream)
     }
     slots_.push_back(address.kind == Kind::fixed ? address.pointer : nullptr);
   };
-  for (const device::Step& step : steps_) {
-    Call call{static_cast<const Kernel*>(step.kernel.get()), {}, false};
-    call.args.inputs = slots_.data() + slots_.size();
-    std::for_each(step.inputs.begin(), step.inputs.end(), bind);
-    call.args.outputs = slots_.data() + slots_.size();
-    std::for_each(step.outputs.begin(), step.outputs.end(), bind);
-    call.args.scratch = step.scratch.pointer;  // never the caller's
-    call.args.fault = &fault_;
-    calls_.push_back(call);
-  }
-  for (size_t i = 0; i < calls_.size(); ++i) {
-    const bool several = calls_[i].kernel->workers() > 1;
-    const bool several_next = i + 1 < calls_.size() && calls_[i + 1].kernel->workers() > 1;
-    calls_[i].barrier = i + 1 < calls_.size() && (several || several_next);
-    parallel_ = parallel_ || several;
+  Call call{static_cast<const Kernel*>(step.kernel.get()), {}, false};
+  call.args.inputs = slots_.data() + slots_.size();
+  std::for_each(step.inputs.begin(), step.inputs.end(), bind);
+  call.args.outputs = slots_.data() + slots_.size();
+  std::for_each(step.outputs.begin(), step.outputs.end(), bind);
+  call.args.scratch = step.scratch.pointer;  // never the caller's
+  call.args.fault = &fault_;
+  calls_.push_back(call);
+}
+
+void CpuCapture::divide() {
+  const auto several = [this](size_t i) { return calls_[i].kernel->workers() > 1; };
+  for (size_t i = 0; i < steps_.size();) {
+    Part part;
+    bool any_several = false;
+    for (const size_t section = steps_[i].branch.section;
+         i < steps_.size() && steps_[i].branch.section == section;) {
+      const size_t first = i;
+      for (; i < steps_.size() && steps_[i].branch == steps_[first].branch; ++i) {
+        any_several = any_several || several(i);
+        if (i > first) calls_[i - 1].barrier = several(i - 1) || several(i);
+      }
+      part.sides.push_back({first, i, nullptr});
+    }
+    parallel_ = parallel_ || any_several;
+    if (part.sides.size() > 1) {
+      if (!any_several) part.claimed = std::make_unique<std::atomic<size_t>>(0);
+      for (Side& side : part.sides) side.barrier = std::make_unique<Barrier>();
+    }
+    parts_.push_back(std::move(part));
   }
 }
 
@@ -43,19 +76,56 @@ void CpuCapture::replay(const device::Bindings& bindings) {
     const auto& pointers = patch.address.kind == Kind::input ? bindings.inputs : bindings.outputs;
     slots_[patch.slot] = static_cast<char*>(pointers[patch.address.index]) + patch.address.offset;
   }
+  for (Part& part : parts_) {
+    if (part.claimed != nullptr) part.claimed->store(0, std::memory_order_relaxed);
+  }
   if (parallel_) {
     stream_.team.run([this](Worker worker) { run(worker); });
   } else {
-    run({0, 1});
+    for (const Part& part : parts_) {
+      if (part.sides.size() == 1) {
+        run(part, {0, 1});
+      } else {
+        stream_.team.invite([&](Worker worker) { run(part, worker); });
+      }
+    }
   }
   if (fault_.load(std::memory_order_relaxed) != nullptr) report_fault();
 }
 
 void CpuCapture::run(Worker worker) const {
-  for (const Call& call : calls_) {
+  for (const Part& part : parts_) {
+    run(part, worker);
+    if (&part != &parts_.back()) stream_.team.barrier();
+  }
+}
+
+void CpuCapture::run(const Part& part, Worker worker) const {
+  const size_t sides = part.sides.size();
+  if (sides == 1) {
+    run(part.sides[0], worker);
+  } else if (part.claimed != nullptr) {
+    for (size_t side; (side = part.claimed->fetch_add(1, std::memory_order_relaxed)) < sides;) {
+      run(part.sides[side], {0, 1});
+    }
+  } else {
+    const int each = worker.count / static_cast<int>(sides);
+    const auto side = static_cast<size_t>(worker.index / each);
+    if (side < sides) run(part.sides[side], {worker.index % each, each});
+  }
+}
+
+void CpuCapture::run(const Side& side, Worker worker) const {
+  for (size_t i = side.first; i < side.last; ++i) {
+    const Call& call = calls_[i];
     const int workers = call.kernel->workers();
     if (worker.index < workers) call.kernel->run(call.args, {worker.index, workers});
-    if (call.barrier) stream_.team.barrier();
+    if (!call.barrier) continue;
+    if (side.barrier != nullptr) {
+      side.barrier->wait(worker.count);
+    } else {
+      stream_.team.barrier();
+    }
   }
 }
 

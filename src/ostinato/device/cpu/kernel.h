@@ -25,7 +25,7 @@ struct Args {
 class Kernel : public device::Kernel {
  public:
   /// How many of the team's workers pay for this much work: 1 keeps it on one thread.
-  int workers() const { return workers_; }
+  int workers() const final { return workers_; }
 
   /// Called with `worker.index` in [0, workers()) and `worker.count == workers()`, by all those
   /// workers at once and each once. Workers must not depend on each other's progress.

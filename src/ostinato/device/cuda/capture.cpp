@@ -1,5 +1,7 @@
 #include "ostinato/device/cuda/capture.h"
 
+#include <algorithm>
+
 #include "ostinato/base/error.h"
 #include "ostinato/device/cuda/kernels/feed_back.h"
 
@@ -152,6 +154,23 @@ CudaCapture::~CudaCapture() {
   stream_.keep_spare(executable_);
 }
 
+CudaCapture::Front& CudaCapture::front_of(const device::Branch& branch) {
+  if (branch.section != section_) {
+    Front all;
+    for (const auto& [side, front] : fronts_) {
+      for (CUgraphNode node : front.nodes) {
+        const bool known = std::find(all.nodes.begin(), all.nodes.end(), node) != all.nodes.end();
+        if (!known) all.nodes.push_back(node);
+      }
+      all.early = front.early && fronts_.size() == 1 && branch.section == 0;
+    }
+    before_ = std::move(all);
+    fronts_.clear();
+    section_ = branch.section;
+  }
+  return fronts_.try_emplace(branch.side, before_).first->second;
+}
+
 void CudaCapture::add(const Step& step, const Kernel& kernel, const Kernel::Work& work) {
   Patched node{nullptr, &work, no_operands(stream_, kernel), {}};
   const auto& uses = uses_of(work);
@@ -164,24 +183,26 @@ void CudaCapture::add(const Step& step, const Kernel& kernel, const Kernel::Work
       node.operands.at[i] = moved(resolve(address, {}), uses[i].offset);
     }
   }
-  const size_t before = last_ == nullptr ? 0 : 1;
+  Front& front = front_of(step.branch);
+  const size_t before = front.nodes.size();
   if (work.call != nullptr) {
     const Recorded recorded(*work.call, node.operands, stream_.get());
-    OSTINATO_CUDA(cuGraphAddChildGraphNode, &node.node, graph_, &last_, before, recorded.graph());
+    OSTINATO_CUDA(cuGraphAddChildGraphNode, &node.node, graph_, front.nodes.data(), before,
+                  recorded.graph());
   } else {
     Arguments arguments(node.operands, work.launch);
     CUgraphNodeParams params{};
     params.type = CU_GRAPH_NODE_TYPE_KERNEL;
     params.kernel = node_params(work.launch, arguments);
-    CUgraphEdgeData edge{};
-    if (last_is_ours_ && stream_.launches_early()) {
-      edge.from_port = CU_GRAPH_KERNEL_NODE_PORT_PROGRAMMATIC;
-      edge.type = CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC;
+    std::vector<CUgraphEdgeData> edges(before);
+    if (front.early && stream_.launches_early()) {
+      edges[0].from_port = CU_GRAPH_KERNEL_NODE_PORT_PROGRAMMATIC;
+      edges[0].type = CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC;
     }
-    OSTINATO_CUDA(cuGraphAddNode, &node.node, graph_, &last_, &edge, before, &params);
+    OSTINATO_CUDA(cuGraphAddNode, &node.node, graph_, front.nodes.data(), edges.data(), before,
+                  &params);
   }
-  last_ = node.node;
-  last_is_ours_ = work.call == nullptr;
+  front = {{node.node}, work.call == nullptr};
   if (!node.patches.empty()) patched_.push_back(std::move(node));
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -18,9 +19,11 @@ void launch(const device::Step& step, const device::Bindings& bindings, CudaStre
 void feed_back(CUfunction kernel, const device::Bindings& bindings,
                const device::Feedback& feedback, int step, CudaStream& stream);
 
-/// All steps as one CUDA graph, a node after the other; between kernels of ours by programmatic
-/// dependent launch, where the GPU has it. A replay is one launch of the graph; where the caller's
-/// pointers are others than last time, the nodes that take them are patched first.
+/// All steps as one CUDA graph, a node after the other, but for the sides of a section, which hang
+/// each by itself off what comes before it; between kernels of ours by programmatic dependent
+/// launch, where the GPU has it and a side neither begins nor ends. A replay is one launch of the
+/// graph; where the caller's pointers are others than last time, the nodes that take them are
+/// patched first.
 class CudaCapture final : public device::Capture {
  public:
   /// @param remark for reports
@@ -50,6 +53,15 @@ class CudaCapture final : public device::Capture {
     std::vector<Patch> patches;
   };
 
+  /// The nodes that the next one depends on, and whether it may be resident before they are done:
+  /// there is one, a kernel of ours.
+  struct Front {
+    std::vector<CUgraphNode> nodes;
+    bool early = false;
+  };
+
+  /// What a step of that branch depends on.
+  Front& front_of(const device::Branch& branch);
   void add(const device::Step& step, const Kernel& kernel, const Kernel::Work& work);
   void apply(const Patched& patched);
 
@@ -58,8 +70,9 @@ class CudaCapture final : public device::Capture {
   CudaStream& stream_;
   std::string remark_;
   CUgraph graph_ = nullptr;
-  CUgraphNode last_ = nullptr;
-  bool last_is_ours_ = false;  // a kernel of ours, after which the next may be resident early
+  Front before_;                    // the section that is being added
+  std::map<size_t, Front> fronts_;  // its sides'
+  size_t section_ = 0;
   CUgraphExec executable_ = nullptr;
   std::vector<Patched> patched_;
 };

@@ -132,6 +132,18 @@ class Opened final : public Functions {
   blas::Handle blas_ = nullptr;
 };
 
+/// How many multiprocessors a kernel takes. Libraries' kernels share a workspace, and those with
+/// memory between their blocks the stream's counters: none of them may run beside others.
+int busy(const Kernel& kernel, int multiprocessors) {
+  const auto all = static_cast<unsigned>(multiprocessors);
+  unsigned most = kernel.scratch > 0 ? all : 1;
+  for (const Kernel::Work& work : kernel.work) {
+    const auto [x, y, z] = work.launch.grid;
+    most = std::max(most, work.call != nullptr ? all : x * y * z);
+  }
+  return static_cast<int>(std::min(most, all));
+}
+
 CudaStream& own(device::Stream& stream) { return static_cast<CudaStream&>(stream); }
 
 CUdeviceptr address(const void* pointer) { return reinterpret_cast<CUdeviceptr>(pointer); }
@@ -199,10 +211,15 @@ class CudaDevice final : public device::Device {
     if (kernel != nullptr) {
       kernel->node = request.node;
       kernel->request = request;
+      kernel->multiprocessors = busy(*kernel, open().multiprocessors());
     }
     return kernel;
   }
   bool has(const ir::OpRow& op) const override { return find_factory(op.name) != nullptr; }
+  device::Concurrency concurrency(int) override {
+    // Of a multiprocessor of Hopper. Where sides begin and end, no kernel is resident early.
+    return {open().multiprocessors(), 500e9, 30e9, 2e-6, 4e-6};
+  }
   void launch(const device::Step& step, const device::Bindings& bindings,
               device::Stream& stream) override {
     cuda::launch(step, bindings, own(stream));

@@ -42,6 +42,7 @@ class LibraryCall {
 class Kernel final : public device::Kernel {
  public:
   size_t scratch_bytes() const override { return scratch; }
+  int workers() const override { return multiprocessors; }
 
   struct Work {
     Launch launch;  // where there is no call
@@ -52,6 +53,7 @@ class Kernel final : public device::Kernel {
   device::Request request;  ///< what it was prepared for
   std::vector<Work> work;
   size_t scratch = 0;
+  int multiprocessors = 1;  ///< that its blocks keep busy; all where it shares memory with others
 };
 
 /// What kernels are prepared with, beside the request.
