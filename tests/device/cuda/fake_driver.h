@@ -6,9 +6,9 @@
 
 /// A driver for machines without one, in place of NVIDIA's: its kernels are the device's own, run
 /// on the host by the emulator, in memory that the host can touch only while they run. Work waits
-/// until its stream is synchronised, or an event behind it waited for; a graph's nodes run in another
-/// order than they were added in, where their edges allow one. It keeps account of what the device
-/// asks of it.
+/// until its stream is synchronised, or an event behind it waited for; a graph's nodes run in
+/// another order than they were added in, where their edges allow one. It keeps account of what the
+/// device asks of it.
 namespace ostinato::cuda {
 
 struct FakeMachine {
