@@ -165,8 +165,8 @@ def captured(layers: int, scratch: Path) -> Path:
         "import torch, qwen_block\n"
         "from ostinato.backend import ostinato\n"
         f"ids = torch.zeros(1, {LENGTH}, dtype=torch.int64)\n"
-        f"model, options = qwen_block.empty({layers}), {{'device': 'null'}}\n"
-        "run = torch.compile(model, backend=ostinato, fullgraph=True, options=options)\n"
+        f"model = qwen_block.empty({layers})\n"
+        "run = torch.compile(model, backend=ostinato, fullgraph=True)\n"
         "with torch.inference_mode():\n    run(ids)\n"
     )
     path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
@@ -182,6 +182,9 @@ def captured(layers: int, scratch: Path) -> Path:
         noise = torch.empty(shape, dtype=DTYPES[dtype])
         tensors[name] = noise.normal_(0.0, 0.02) if len(shape) > 1 else noise.fill_(1)
     save_file(tensors, text.with_suffix(".safetensors"))
+    ids = re.findall(r'^input %\d+ "([^"]+)" : int64', text.read_text(), re.MULTILINE)
+    shape = (1, LENGTH)
+    save_file({name: torch.randint(1000, shape) for name in ids}, text.with_name("ids.safetensors"))
     return text
 
 
@@ -230,7 +233,8 @@ def main():
             title = f"Qwen, first generation, four layers of 7B, bfloat16, {LENGTH} tokens"
             paths = [captured(layers, scratch) for layers in (4, 3)]
             workloads = [Workload(title, [], forward)]
-            flags = ["--iterations", 5, "--warmup", 1]
+            ids = paths[0].with_name("ids.safetensors")
+            flags = ["--inputs", ids, "--iterations", 5, "--warmup", 1]
             tables(engine, Subject(*paths, flags, workloads), arguments.rounds)
 
 
