@@ -170,10 +170,9 @@ class Sections {
   const std::function<double(const Step&)>& ask_;
   std::vector<double> seconds_;               // by step, once asked for
   std::vector<std::vector<size_t>> earlier_;  // by step: those that it waits for
-  std::vector<size_t>
-      set_;  // by step: another of its set, in a chain that ends with the set's name
-  std::vector<size_t> next_root_;  // by step: the least that any from it on can follow
-  int widest_ = 1;                 // the most workers that a step takes
+  std::vector<size_t> set_;                   // by step: another of its set, at last the set's name
+  std::vector<size_t> next_root_;             // by step: the least that any from it on can follow
+  int widest_ = 1;                            // the most workers that a step takes
   size_t visits_ = 0;
 };
 

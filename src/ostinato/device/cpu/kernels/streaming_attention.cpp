@@ -55,6 +55,10 @@ class Attention final : public Kernel {
  private:
   static constexpr int64_t kKeyBlock = 256;
 
+  // How values are read: as they lie, packed as pairs for products in bfloat16, or widened to
+  // padded rows of float32.
+  enum class Values { direct, pairs, rows };
+
   // Offsets into a worker's scratch.
   struct Workspace {
     int64_t query = 0, scores = 0, weights = 0, bias = 0, keys = 0, wide_keys = 0, values = 0,
@@ -83,7 +87,7 @@ class Attention final : public Kernel {
   void begin_rows(const Unit& unit) const;
   void pack_keys(const Unit& unit, Range block) const;
   void pack_values(const Unit& unit, Range block) const;
-  void pack_value_pairs(const Unit& unit, Range block) const;
+  void widen_values(const Unit& unit, Range block) const;
   void attend_tile(const Unit& unit, Range block, Range rows) const;
   void stage_queries(const Unit& unit, Range rows) const;
   void multiply_keys(const Unit& unit, Range block, Range keys, int64_t rows) const;
@@ -102,9 +106,8 @@ class Attention final : public Kernel {
   Convert to_weights_;          // softened scores as the values' pairs want them
   ReadMask read_mask_;
   Convert read_sink_;
-  bool few_ = false;           // so few rows that keys and values are not worth packing
-  bool pairs_values_ = false;  // packs pairs of them for products in bfloat16
-  bool packs_values_ = true;   // else: to rows of float32, padded
+  bool few_ = false;  // so few rows that keys and values are not worth packing
+  Values values_ = Values::rows;
   int64_t query_block_ = 1, query_blocks_ = 1;
   int64_t left_stride_ = 0, value_columns_ = 0;
   Workspace workspace_;
@@ -122,15 +125,18 @@ Attention::Attention(const device::Request& request, AttentionSpec spec)
   choose_blocks(request.threads);
   few_ = query_block_ * group() <= kTileRows;
   value_columns_ = round_up(spec_.value_depth, kPanelGroup);
-  pairs_values_ = !few_ && spec_.dtype == DType::bfloat16;
-  packs_values_ = !pairs_values_ && (!few_ || value_columns_ != spec_.value_depth);
+  if (!few_ && spec_.dtype == DType::bfloat16) {
+    values_ = Values::pairs;
+  } else if (few_ && value_columns_ == spec_.value_depth) {
+    values_ = Values::direct;
+  }
   const TileKernel wide = tile_kernel(DType::float32);
   multiply_keys_ = few_                          ? kernel_.dot
                    : kernel_.b == DType::float16 ? wide.multiply
                                                  : kernel_.multiply;
-  multiply_values_ = pairs_values_   ? kernel_.multiply
-                     : packs_values_ ? wide.multiply
-                                     : kernel_.multiply_plain;
+  multiply_values_ = values_ == Values::pairs    ? kernel_.multiply
+                     : values_ == Values::direct ? kernel_.multiply_plain
+                                                 : wide.multiply;
   left_stride_ =
       kernel_.steps(spec_.depth) * kernel_.depth * static_cast<int64_t>(size_of(kernel_.a));
   lay_out_workspace();
@@ -166,13 +172,13 @@ void Attention::lay_out_workspace() {
   };
   place(workspace_.query, kTileRows * left_stride_);
   place(workspace_.scores, kTileRows * kKeyBlock * 4);
-  place(workspace_.weights, pairs_values_ ? kTileRows * kKeyBlock * 2 : 0);
+  place(workspace_.weights, values_ == Values::pairs ? kTileRows * kKeyBlock * 2 : 0);
   place(workspace_.bias, spec_.mask ? kKeyBlock * 4 : 0);
   place(workspace_.keys, panels_bytes(kernel_, spec_.depth, panel_keys));
   place(workspace_.wide_keys, kernel_.b == DType::float16 ? spec_.depth * panel_keys * 4 : 0);
-  place(workspace_.values, pairs_values_   ? panels_bytes(kernel_, block, value_columns_)
-                           : packs_values_ ? block * value_columns_ * 4
-                                           : 0);
+  place(workspace_.values, values_ == Values::pairs  ? panels_bytes(kernel_, block, value_columns_)
+                           : values_ == Values::rows ? block * value_columns_ * 4
+                                                     : 0);
   place(workspace_.sums, rows * value_columns_ * 4);
   place(workspace_.states, rows * static_cast<int64_t>(sizeof(SoftmaxState)));
 }
@@ -218,8 +224,8 @@ void Attention::attend(const Unit& unit) const {
   for (int64_t key = unit.keys.begin; key < unit.keys.end; key += kKeyBlock) {
     const Range block{key, std::min(key + kKeyBlock, unit.keys.end)};
     if (!few_) pack_keys(unit, block);
-    if (pairs_values_) pack_value_pairs(unit, block);
-    if (packs_values_) pack_values(unit, block);
+    if (values_ == Values::pairs) pack_values(unit, block);
+    if (values_ == Values::rows) widen_values(unit, block);
     for (int64_t row = 0, count; row < unit.rows; row += count) {
       count = next_tile_rows(unit.rows - row);
       attend_tile(unit, block, {row, row + count});
@@ -256,7 +262,7 @@ void Attention::pack_keys(const Unit& unit, Range block) const {
   }
 }
 
-void Attention::pack_values(const Unit& unit, Range block) const {
+void Attention::widen_values(const Unit& unit, Range block) const {
   const char* values = unit.input(2) + unit.batch * spec_.value[0] + unit.kv_head * spec_.value[1];
   float* to = unit.at<float>(workspace_.values);
   for (int64_t key = block.begin; key < block.end; ++key, to += value_columns_) {
@@ -265,7 +271,7 @@ void Attention::pack_values(const Unit& unit, Range block) const {
   }
 }
 
-void Attention::pack_value_pairs(const Unit& unit, Range block) const {
+void Attention::pack_values(const Unit& unit, Range block) const {
   const char* values = unit.input(2) + unit.batch * spec_.value[0] + unit.kv_head * spec_.value[1] +
                        block.begin * spec_.value[2];
   const int64_t keys = block.end - block.begin;
@@ -282,7 +288,7 @@ void Attention::attend_tile(const Unit& unit, Range block, Range rows) const {
   Range keys{std::max(block.begin, keys_of(first, unit.position).begin),
              std::min(block.end, keys_of(last, unit.position).end)};
   if (keys.begin >= keys.end) return;
-  if (pairs_values_) {
+  if (values_ == Values::pairs) {
     keys.begin -= (keys.begin - block.begin) % 2;
     keys.end = std::min(keys.end + (keys.end - block.begin) % 2, block.end);
   }
@@ -390,7 +396,7 @@ void Attention::set_weights(const Unit& unit, int64_t first, int64_t count, Tile
   tile.a = scores;
   tile.a_stride = kKeyBlock * 4;
   tile.steps = count;
-  if (!pairs_values_) return;
+  if (values_ != Values::pairs) return;
   uint16_t* weights = unit.at<uint16_t>(workspace_.weights);
   for (int64_t r = 0; r < tile.rows; ++r) {
     to_weights_(scores + r * kKeyBlock, weights + r * kKeyBlock, count);
@@ -405,11 +411,11 @@ void Attention::set_weights(const Unit& unit, int64_t first, int64_t count, Tile
 void Attention::set_values(const Unit& unit, Range block, int64_t key, int64_t column,
                            Tile& tile) const {
   const int64_t first = key - block.begin;
-  if (pairs_values_) {
+  if (values_ == Values::pairs) {
     tile.b_stride = tile.columns * unit_bytes(kernel_);
     tile.b = unit.scratch + workspace_.values +
              panels_bytes(kernel_, block.end - block.begin, column) + first / 2 * tile.b_stride;
-  } else if (packs_values_) {
+  } else if (values_ == Values::rows) {
     tile.b_stride = value_columns_ * 4;
     tile.b = unit.at<float>(workspace_.values) + first * value_columns_ + column;
   } else {
