@@ -80,6 +80,8 @@ TEST_P(RowTest, Rotary) {
       for (int64_t rotated : {2, 20, 64, 70}) {
         const Draw x{dtype(), {2, 3, 5, 70}, storage}, table{dtype(), {1, 1, 5, rotated}, {}, 0.6};
         check({"rotary", {x, table, table}, {{"interleaved", interleaved}}});
+        const Draw wide{DType::float32, {1, 1, 5, rotated}, {}, 0.6};
+        check({"rotary", {x, wide, wide}, {{"interleaved", interleaved}, {"dtype", dtype()}}});
       }
     }
   }
@@ -99,6 +101,8 @@ TEST_P(RowTest, RotaryPair) {
       expect_close({"rotary_pair", {query, key, table, table, {}, {}}, {{"interleaved", true}}});
       expect_close({"rotary_pair", {query, key, table, table, weight, weight}, {eps}});
       expect_close({"rotary_pair", {query, key, table, table, {}, weight}, {eps}});
+      const Draw wide{DType::float32, {2, 1, 5, rotated}, {}, 0.6};
+      expect_close({"rotary_pair", {query, key, wide, wide, weight, weight}, {eps}});
       const Draw keys{dtype(), {2, 2, 9, 36}}, values{dtype(), {2, 2, 9, 30}};
       const Draw value{dtype(), {2, 2, 5, 30}, storage};
       for (const int64_t position : {0, 4}) {

@@ -36,6 +36,30 @@ TEST(FuseRotary, ByHalves) {
   }
 }
 
+/// As (..., 2, half), unbound along that.
+std::string unbound(const std::string& sizes, const std::string& half, int dim) {
+  return "%9 : float32(1, 2, s0, " + sizes + ") = aten.view(%0) {size=[1, 2, s0, " + sizes +
+         "]}\n%10 : float32(1, 2, s0, " + half + "), %11 : float32(1, 2, s0, " + half +
+         ") = aten.unbind.int(%9) {dim=" + std::to_string(dim) + "}\n";
+}
+
+TEST(FuseRotary, OfUnboundHalves) {
+  const std::string turn =
+      "%12 : float32(1, 2, s0, 4) = aten.neg(%11)\n"
+      "%17 : float32(1, 2, s0, 8) = aten.cat([%12, %10]) {dim=-1}\n"
+      "%18 : float32(1, 2, s0, 8) = aten.mul.Tensor(%0, %1)\n"
+      "%19 : float32(1, 2, s0, 8) = aten.mul.Tensor(%17, %2)\n"
+      "%20 : float32(1, 2, s0, 8) = aten.add.Tensor(%18, %19)\n";
+  for (const int dim : {-2, 3}) {
+    const std::string text = fused(unbound("2, 4", "4", dim) + turn);
+    EXPECT_NE(text.find("= rotary(%0, %1, %2)"), std::string::npos) << text;
+    EXPECT_EQ(text.find("aten"), std::string::npos) << text;
+  }
+  // Unbound along the last dim, these are neighbours.
+  const std::string neighbours = fused(unbound("4, 2", "4", 4) + turn);
+  EXPECT_EQ(neighbours.find("rotary"), std::string::npos) << neighbours;
+}
+
 TEST(FuseRotary, FirstElementsOnly) {
   const std::string text = fused(
       "%5 : float32(1, 2, s0, 4) = aten.slice.Tensor(%0) {dim=3, start=0, end=4}\n"
@@ -123,6 +147,44 @@ TEST(FuseRotary, OfWhatWasCastToTheTables) {
                             "%3 : float32(1, 2, s0, 8) = rotary(%2, %1, %1)\n"
                             "output \"y\" %3\n");
   EXPECT_NE(text.find("= rotary(%0, %1, %1)"), std::string::npos) << text;
+}
+
+std::string rounded(const std::string& statements) {
+  return rewritten_and_cleaned(fuse_rotary,
+                               "input %0 \"x\" : bfloat16(1, 2, s0, 8)\n"
+                               "input %1 \"cos\" : float32(s0, 8)\n"
+                               "input %2 \"cos4\" : float32(s0, 4)\n" +
+                                   statements);
+}
+
+TEST(FuseRotary, RoundsWhatIsCastBack) {
+  const std::string turned = "%3 : float32(1, 2, s0, 8) = rotary(%0, %1, %1)\n";
+  const std::string text =
+      rounded(turned +
+              "%4 : bfloat16(1, 2, s0, 8) = aten._to_copy(%3) {dtype=bfloat16}\noutput \"y\" %4\n");
+  EXPECT_NE(text.find(": bfloat16(1, 2, s0, 8) = rotary(%0, %1, %1) {dtype=bfloat16}"),
+            std::string::npos)
+      << text;
+  EXPECT_EQ(text.find("aten"), std::string::npos) << text;
+  // To another dtype than the operand's, and where the sum is read before it is rounded.
+  for (const std::string& statements :
+       {turned + "%4 : float16(1, 2, s0, 8) = aten._to_copy(%3) {dtype=float16}\n",
+        turned + "%4 : bfloat16(1, 2, s0, 8) = aten._to_copy(%3) {dtype=bfloat16}\n" +
+            "output \"z\" %3\n"}) {
+    const std::string kept = rounded(statements + "output \"y\" %4\n");
+    EXPECT_NE(kept.find("= aten._to_copy("), std::string::npos) << kept;
+  }
+}
+
+TEST(FuseRotary, RoundsFirstElementsOnly) {
+  const std::string text = rounded(
+      "%3 : bfloat16(1, 2, s0, 4) = aten.slice.Tensor(%0) {dim=3, start=0, end=4}\n"
+      "%4 : bfloat16(1, 2, s0, 4) = aten.slice.Tensor(%0) {dim=3, start=4, end=8}\n"
+      "%5 : bfloat16(1, 2, s0, 4) = rotary(%3, %2, %2) {dtype=bfloat16}\n"
+      "%6 : bfloat16(1, 2, s0, 8) = aten.cat([%5, %4]) {dim=-1}\noutput \"y\" %6\n");
+  EXPECT_NE(text.find(": bfloat16(1, 2, s0, 8) = rotary(%0, %2, %2) {dtype=bfloat16}"),
+            std::string::npos)
+      << text;
 }
 
 TEST(FuseRotary, KeepsOtherTurns) {

@@ -61,6 +61,21 @@ std::string cached(const std::string& between, const std::string& position = "%5
          "output \"y\" %18\n";
 }
 
+TEST(FuseRotaryPair, WithTablesInFloat32) {
+  const auto pair = [](const std::string& dtype) {
+    const std::string type = " : " + dtype + "(1, s0, 4, 8)";
+    return rewritten_and_cleaned(
+        fuse_rotary_pair,
+        "input %0 \"q\" : bfloat16(1, s0, 4, 8)\ninput %1 \"k\" : bfloat16(1, s0, 4, 8)\n"
+        "input %2 \"cos\" : float32(1, s0, 1, 8)\n%3" +
+            type + " = rotary(%0, %2, %2) {dtype=" + dtype + "}\n%4" + type +
+            " = rotary(%1, %2, %2) {dtype=" + dtype + "}\noutput \"y\" %3\noutput \"z\" %4\n");
+  };
+  const std::string text = pair("bfloat16");
+  EXPECT_NE(text.find("= rotary_pair(%0, %1, %2, %2, None, None)\n"), std::string::npos) << text;
+  EXPECT_EQ(pair("float32").find("rotary_pair"), std::string::npos);
+}
+
 TEST(FuseRotaryPair, WritesTheCaches) {
   const std::string text = fused(cached(""));
   EXPECT_NE(text.find("= rotary_cache(%11, %8, %13, %9, %2, %5, %3, %4, None, None)\n"),

@@ -33,15 +33,23 @@ Value* rotate_half(ir::Builder& builder, Value* x, bool interleaved) {
   return interleaved ? builder("aten.view", {y}, {{"size", shape}}) : y;
 }
 
+DType result_dtype(const Node& node) {
+  return node.has("dtype") ? node.dtype("dtype") : promote(node.operands);
+}
+
 std::vector<ir::ValueType> infer_rotary(const Node& node) {
   const Value* self = node.operand("self");
   check_rotary(node, self, node.operand("cos"), node.operand("sin"));
-  return {{promote(node.operands), self->shape()}};
+  if (!is_floating(result_dtype(node))) {
+    reject(node, "Give the dtype of the operand, or none.", "expected floats, got {}",
+           name_of(result_dtype(node)));
+  }
+  return {{result_dtype(node), self->shape()}};
 }
 
 std::vector<Value*> expand_rotary(ir::Builder& builder, const Node& node) {
   return {rotary(builder, node.operand("self"), node.operand("cos"), node.operand("sin"),
-                 node.flag("interleaved"))};
+                 node.flag("interleaved"), result_dtype(node))};
 }
 
 }  // namespace
@@ -65,21 +73,24 @@ void check_rotary(const Node& node, const Value* x, const Value* cos, const Valu
   require_broadcastable(node, sin, rotated);
 }
 
-Value* rotary(ir::Builder& builder, Value* self, Value* cos, Value* sin, bool interleaved) {
+Value* rotary(ir::Builder& builder, Value* self, Value* cos, Value* sin, bool interleaved,
+              DType dtype) {
   const Dim rotated = cos->shape().back(), all = self->shape().back();
   const bool partial = !(rotated == all);
   Value* x = partial ? slice(builder, self, 0, rotated) : self;
   Value* turned = rotate_half(builder, x, interleaved);
   Value* y = builder("aten.add.Tensor", {builder("aten.mul.Tensor", {x, cos}),
                                          builder("aten.mul.Tensor", {turned, sin})});
-  if (!partial) return y;
-  return builder("aten.cat", {y, slice(builder, self, rotated, all)}, {{"dim", -1}});
+  if (partial) y = builder("aten.cat", {y, slice(builder, self, rotated, all)}, {{"dim", -1}});
+  return y->dtype() == dtype ? y : builder("aten._to_copy", {y}, {{"dtype", dtype}});
 }
 
 void add_rotary(ir::OpTable& table) {
+  // With a `dtype`, the result is rounded to that once.
   table.add({.name = "rotary",
              .operands = {{"self"}, {"cos"}, {"sin"}},
-             .attributes = {{"interleaved", ir::AttrKind::boolean, false}},
+             .attributes = {{"interleaved", ir::AttrKind::boolean, false},
+                            {"dtype", ir::AttrKind::dtype, ir::Attribute{}}},
              .infer = infer_rotary,
              .expand = expand_rotary});
 }

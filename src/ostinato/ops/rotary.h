@@ -8,8 +8,8 @@ namespace ostinato::ops {
 void check_rotary(const ir::Node& node, const ir::Value* x, const ir::Value* cos,
                   const ir::Value* sin);
 
-/// x · cos + rotate_half(x) · sin in plain operators.
+/// x · cos + rotate_half(x) · sin in plain operators, the result as `dtype`.
 ir::Value* rotary(ir::Builder& builder, ir::Value* x, ir::Value* cos, ir::Value* sin,
-                  bool interleaved);
+                  bool interleaved, DType dtype);
 
 }  // namespace ostinato::ops

@@ -13,13 +13,16 @@ using ir::Node;
 using ir::Value;
 using ir::ValueType;
 
-// query (B, H, S, D), key (B, Hkv, S, D), all floats of one dtype
+// query (B, H, S, D), key (B, Hkv, S, D), all floats of one dtype; the tables perhaps float32
 void check_pair(const Node& node) {
-  std::vector<Value*> floats;
+  std::vector<Value*> floats, tables;
   for (const ir::OperandSpec& spec : node.op->operands) {
-    if (spec.name != "position") floats.push_back(node.operand(spec.name));
+    const bool is_table = spec.name == "cos" || spec.name == "sin";
+    if (spec.name != "position") (is_table ? tables : floats).push_back(node.operand(spec.name));
   }
+  if (tables[0]->dtype() != DType::float32) floats.push_back(tables[0]);
   require_same_dtype(node, floats);
+  require_same_dtype(node, tables);
   require_rank(node, node.operand("query"), 4);
   require_rank(node, node.operand("key"), 4);
   require_equal(node, "the last dim of 'key'", node.operand("query")->shape()[3],
@@ -43,7 +46,8 @@ Value* expand_one(ir::Builder& builder, const Node& node, std::string_view name,
                   std::string_view weight) {
   Value* x = node.operand(name);
   if (node.has("eps")) x = rms_norm(builder, x, node.operand(weight), node.real("eps"));
-  return rotary(builder, x, node.operand("cos"), node.operand("sin"), node.flag("interleaved"));
+  return rotary(builder, x, node.operand("cos"), node.operand("sin"), node.flag("interleaved"),
+                x->dtype());
 }
 
 std::vector<ValueType> infer_rotary_pair(const Node& node) {

@@ -1,3 +1,4 @@
+#include "ostinato/ops/infer.h"
 #include "ostinato/passes/match.h"
 #include "ostinato/passes/pass.h"
 #include "ostinato/passes/rewrite.h"
@@ -103,9 +104,16 @@ bool is_table(const Value* table, const Value* x) {
          table->shape().back() == x->shape().back();
 }
 
-Value* rotary(ir::Graph& graph, const Node* node, std::vector<Value*> operands, bool interleaved) {
-  return builder_before(graph, node)("rotary", std::move(operands), {{"interleaved", interleaved}});
+/// In place of the call, with the dtype of its result.
+Value* rotary(ir::Graph& graph, const Node* node, const std::vector<Value*>& operands,
+              bool interleaved) {
+  std::vector<ir::NamedAttribute> attributes{{"interleaved", interleaved}};
+  const DType dtype = node->results[0]->dtype();
+  if (dtype != ops::promote(operands)) attributes.emplace_back("dtype", dtype);
+  return builder_before(graph, node)("rotary", operands, attributes);
 }
+
+bool is_half(DType dtype) { return dtype == DType::bfloat16 || dtype == DType::float16; }
 
 Value* fuse_turn(ir::Graph& graph, const Node* node) {
   if (!is_plain_sum(*node)) return nullptr;
@@ -203,15 +211,25 @@ Value* fuse_cast(ir::Graph& graph, const Node* node) {
                     sin->dtype() == DType::float32;
   if (cast == nullptr || !wide) return nullptr;
   Value* narrow = cast->operands[0];
-  if (narrow->dtype() != DType::bfloat16 && narrow->dtype() != DType::float16) return nullptr;
+  if (!is_half(narrow->dtype())) return nullptr;
   return rotary(graph, node, {narrow, node->operands[1], node->operands[2]},
                 node->flag("interleaved"));
+}
+
+/// Of what is cast back from the tables' float32: the operator rounds to that itself.
+Value* fuse_rounding(ir::Graph& graph, const Node* node) {
+  if (node->op->name != "aten._to_copy") return nullptr;
+  const Node* wide = only_call_of(node->operands[0], {"rotary"});
+  if (wide == nullptr || wide->results[0]->dtype() != DType::float32) return nullptr;
+  const DType dtype = node->results[0]->dtype();
+  if (!is_half(dtype) || wide->operands[0]->dtype() != dtype) return nullptr;
+  return rotary(graph, node, wide->operands, wide->flag("interleaved"));
 }
 
 }  // namespace
 
 bool fuse_rotary(ir::Graph& graph, const PassContext&) {
-  return fuse_calls(graph, {fuse_turn, fuse_parts, fuse_rest, fuse_cast});
+  return fuse_calls(graph, {fuse_turn, fuse_parts, fuse_rest, fuse_cast, fuse_rounding});
 }
 
 }  // namespace ostinato::passes

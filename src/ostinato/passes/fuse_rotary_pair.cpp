@@ -57,7 +57,9 @@ bool can_pair(const Node& node) {
   const Value* y = node.results[0];
   if (node.op->name != "rotary" || (y->uses.empty() && y->output_uses == 0)) return false;
   const Value *x = node.operands[0], *cos = node.operands[1], *sin = node.operands[2];
-  if (x->dtype() != cos->dtype() || x->dtype() != sin->dtype()) return false;
+  const bool wide = cos->dtype() == DType::float32;
+  if (y->dtype() != x->dtype() || (cos->dtype() != x->dtype() && !wide)) return false;
+  if (cos->dtype() != sin->dtype()) return false;
   return x->rank() == 4 && !shares_state(x) && !shares_state(cos) && !shares_state(sin);
 }
 
@@ -66,6 +68,7 @@ bool are_pair(const Node& first, const Node& second) {
   const bool same = first.operands[1] == second.operands[1] &&
                     first.operands[2] == second.operands[2] &&
                     first.flag("interleaved") == second.flag("interleaved") &&
+                    first.operands[0]->dtype() == second.operands[0]->dtype() &&
                     first.operands[0]->shape()[0] == second.operands[0]->shape()[0] &&
                     first.operands[0]->shape()[2] == second.operands[0]->shape()[2] &&
                     first.operands[0]->shape()[3] == second.operands[0]->shape()[3];

@@ -109,7 +109,27 @@ bool is_over_last_dim(const Node& node) {
   return (*dims)[0].is_constant() && is_last_dim((*dims)[0].value(), node.operands[0]);
 }
 
+namespace {
+
+/// Of x, as (..., n, part): one of the n.
+std::optional<Part> unbound_part(const Value* value, const Node& unbind) {
+  const Value* rows = unbind.operands[0];
+  const Node* reshape = reshape_of(rows);
+  const auto rank = static_cast<int64_t>(rows->rank());
+  const int64_t dim = unbind.integer("dim");
+  if (reshape == nullptr || rank < 2 || (dim != -2 && dim != rank - 2)) return std::nullopt;
+  Value* whole = reshape->operands[0];
+  ir::Shape joined = value->shape();
+  const ir::Dim part = joined.back();
+  joined.back() = rows->shape()[static_cast<size_t>(rank - 2)] * part;
+  if (whole->shape() != joined) return std::nullopt;
+  return Part{whole, part * value->index, part, 1};
+}
+
+}  // namespace
+
 std::optional<Part> part_of_last_dim(const Value* value) {
+  if (const Node* unbind = call_of(value, {"aten.unbind.int"})) return unbound_part(value, *unbind);
   const Node* node =
       call_of(value, {"aten.slice.Tensor", "aten.split.Tensor", "aten.split_with_sizes"});
   if (node == nullptr) return std::nullopt;

@@ -54,7 +54,8 @@ ir::Value* squared(const ir::Value* square);
 /// Whether the call's attribute `dim` names the last dim, and no other.
 bool is_over_last_dim(const ir::Node& node);
 
-/// Some elements of another value's last dim, as a slice or a split shows them.
+/// Some elements of another value's last dim, as a slice, a split or an unbinding of its view as
+/// (..., n, part) shows them.
 struct Part {
   ir::Value* whole;
   ir::Dim start, length;

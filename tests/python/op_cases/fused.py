@@ -117,6 +117,14 @@ def rotary(name, make):
         x = self[..., :size]
         return torch.cat((x * cos + rotated(x, interleaved) * sin, self[..., size:]), -1)
 
+    def rounded(self, cos, sin, interleaved, dtype):
+        return reference(self, cos, sin, interleaved).to(dtype)
+
+    for dtype in FLOATS[1:]:
+        angles = make(2, 1, 3, 4)
+        operands = {"self": make(2, 4, 3, 8, dtype=dtype), "cos": angles.cos(), "sin": angles.sin()}
+        attributes = {"interleaved": False, "dtype": dtype}
+        yield Case(operands, attributes, "reduction", rounded)
     for dtype in FLOATS:
         for size in (8, 4):
             for interleaved in (False, True):

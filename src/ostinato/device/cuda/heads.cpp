@@ -40,7 +40,7 @@ std::optional<Launch> heads(const Request& request, Functions& functions, const 
     return table.sizes().back() == params.rotated &&
            (table_heads == 1 || params.heads == params.key_heads);
   };
-  if (params.rotated % 2 != 0 || params.rotated > params.head_dim ||
+  if (cos.dtype != sin.dtype || params.rotated % 2 != 0 || params.rotated > params.head_dim ||
       params.head_dim > kMostHeadDim || !table_fits(cos) || !table_fits(sin)) {
     return std::nullopt;
   }
@@ -56,6 +56,7 @@ std::optional<Launch> heads(const Request& request, Functions& functions, const 
   if (params.normed != 0) params.eps = static_cast<float>(request.node->real("eps"));
   params.interleaved = request.node->flag("interleaved") ? 1 : 0;
   params.type = type_of(query.dtype);
+  params.table = type_of(cos.dtype);
   const auto weight = [&](size_t index) -> std::optional<Use> {
     if (!request.inputs[index]) return Use{Use::Of::none, 0, 0};
     if (!request.inputs[index]->layout.is_contiguous()) return std::nullopt;

@@ -65,7 +65,12 @@ RotaryRow rotary_row_of(DType x, DType cos, DType y, bool interleaved) {
     if (x == DType::bfloat16) return pick<bfloat16, bfloat16, bfloat16>(interleaved);
     if (x == DType::float16) return pick<float16, float16, float16>(interleaved);
   }
-  if (cos != DType::float32 || y != DType::float32) return nullptr;
+  if (cos != DType::float32) return nullptr;
+  if (y == x) {
+    if (x == DType::bfloat16) return pick<bfloat16, float, bfloat16>(interleaved);
+    if (x == DType::float16) return pick<float16, float, float16>(interleaved);
+  }
+  if (y != DType::float32) return nullptr;
   if (x == DType::bfloat16) return pick<bfloat16, float, float>(interleaved);
   if (x == DType::float16) return pick<float16, float, float>(interleaved);
   return nullptr;

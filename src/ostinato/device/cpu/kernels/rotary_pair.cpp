@@ -109,7 +109,9 @@ std::optional<RotaryPair> RotaryPair::make(const device::Request& request,
   pair.turned_ = {*query, *key};
   pair.cos_ = operands.cos;
   pair.sin_ = operands.sin;
-  pair.turn_ = rotary_row(x.dtype, x.dtype, x.dtype, request.node->flag("interleaved"));
+  const DType table = request.inputs[operands.cos]->dtype;
+  pair.turn_ = rotary_row(x.dtype, table, x.dtype, request.node->flag("interleaved"));
+  if (pair.turn_ == nullptr) return std::nullopt;
   pair.rotated_ = request.inputs[operands.cos]->sizes().back();
   pair.count_ = x.sizes().back();
   if (request.node->has("eps")) {

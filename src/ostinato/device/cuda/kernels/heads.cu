@@ -54,9 +54,9 @@ __device__ float rotated_value(const Operands& operands, const HeadsParams& para
     turned = d < half ? -values[d + half] : values[d - half];
   }
   const float cos = load<float>(
-      operands.at[4], row.at(params.cos_strides) + d * params.cos_strides[3], params.type);
+      operands.at[4], row.at(params.cos_strides) + d * params.cos_strides[3], params.table);
   const float sin = load<float>(
-      operands.at[5], row.at(params.sin_strides) + d * params.sin_strides[3], params.type);
+      operands.at[5], row.at(params.sin_strides) + d * params.sin_strides[3], params.table);
   return values[d] * cos + turned * sin;
 }
 

@@ -18,7 +18,7 @@ struct HeadsParams {
   int64_t most;                  ///< the last position that the caches have room for
   float eps;
   int32_t normed, interleaved;
-  Type type;
+  Type type, table;  ///< of all but the tables; of cosines and sines
 };
 
 }  // namespace ostinato::cuda

@@ -362,6 +362,8 @@ void Planner::take_rotary(const Call& call) {
   require(dim % 8 == 0 && dim <= kMostHeadDim, call,
           fmt::format("has heads of {}: expected a multiple of 8 up to {}", dim, kMostHeadDim));
   require(operand(call, "value").desc->sizes()[3] == dim, call, "has values of another size");
+  require(operand(call, "cos").desc->dtype == operand(call, "query").desc->dtype, call,
+          "has cosines and sines of another dtype than its queries");
   capacity_ = capacity_of(call);
   tables_.check_position(operand(call, "position").address);
   auto& [product, attend, after] = deferred_[&call];
