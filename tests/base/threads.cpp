@@ -62,6 +62,32 @@ class Threads : public testing::Test {
   }
 };
 
+TEST(Shares, GiveEachItemOnce) {
+  constexpr int64_t kItems = 20'000;
+  Share share;
+  for (int round = 0; round < 3; ++round) {
+    share.deal(kItems);
+    std::vector<std::atomic<int>> given(kItems);
+    std::vector<std::thread> takers;
+    for (int i = 0; i < 4; ++i) {
+      takers.emplace_back([&share, &given, i] {
+        int64_t item;
+        while ((item = i < 2 ? share.take_first() : share.take_last()) >= 0) {
+          ++given[static_cast<size_t>(item)];
+        }
+      });
+    }
+    for (std::thread& taker : takers) taker.join();
+    for (const std::atomic<int>& times : given) ASSERT_EQ(times, 1);
+    EXPECT_EQ(share.take_first(), -1);
+    EXPECT_EQ(share.take_last(), -1);
+  }
+  share.deal(3);
+  EXPECT_EQ(share.take_first(), 0);
+  EXPECT_EQ(share.take_last(), 2);
+  EXPECT_EQ(share.take_first(), 1);
+}
+
 TEST_F(Threads, WorkTogether) {
   for (int size : {1, 2, kThreads, 5}) {
     ThreadTeam team(size);

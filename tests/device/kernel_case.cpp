@@ -232,8 +232,13 @@ std::vector<Output> run(Problem& problem, const KernelCase& test, Tier tier, int
   std::vector<char> scratch(kernel->scratch_bytes() + 64);
   const size_t skip = 64 - reinterpret_cast<uintptr_t>(scratch.data()) % 64;
   Fault fault = nullptr;
-  const Args args{inputs.data(), targets.data(), scratch.data() + skip, &fault};
-  for (int i = kernel->workers(); i-- > 0;) kernel->run(args, {i, kernel->workers()});
+  Args args{inputs.data(), targets.data(), scratch.data() + skip, &fault};
+  const int workers = kernel->workers();
+  std::vector<Share> shares(static_cast<size_t>(workers));
+  for (int i = 0; i < workers; ++i)
+    shares[static_cast<size_t>(i)].deal(kernel->items({i, workers}));
+  if (workers > 1 && kernel->items({0, workers}) > 0) args.shares = shares.data();
+  for (int i = workers; i-- > 0;) kernel->run(args, {i, workers});  // the last one helps all others
   EXPECT_EQ(fault.load(), nullptr) << "fault";
   return in_rows(std::move(outputs));
 }

@@ -78,6 +78,18 @@ Range part_of(int64_t total, Worker worker, int64_t grain) {
   return {std::min(begin * grain, total), std::min(end * grain, total)};
 }
 
+int64_t Share::take(bool first) {
+  uint64_t rest = rest_.load(std::memory_order_relaxed), left = 0;
+  int64_t item = 0;
+  do {
+    const uint64_t begin = rest >> 32, end = rest & 0xffffffff;
+    if (begin >= end) return -1;
+    item = static_cast<int64_t>(first ? begin : end - 1);
+    left = first ? (begin + 1) << 32 | end : begin << 32 | (end - 1);
+  } while (!rest_.compare_exchange_weak(rest, left, std::memory_order_relaxed));
+  return item;
+}
+
 ThreadTeam::ThreadTeam(int threads) : size_(threads) {
   if (runtime_for(threads) == nullptr) assemble();
 }

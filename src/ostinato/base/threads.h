@@ -23,6 +23,24 @@ struct Range {
 };
 Range part_of(int64_t total, Worker worker, int64_t grain = 1);
 
+/// Items of work that are one worker's own until another has none left: their owner takes them from
+/// the front, the others from the back, so that nobody waits long for a thread that is held up.
+class alignas(64) Share {
+ public:
+  /// Before any worker begins.
+  /// @param items fewer than 2³²
+  void deal(int64_t items) { rest_.store(static_cast<uint64_t>(items), std::memory_order_relaxed); }
+
+  /// The next item, each given once; -1 when there is none left.
+  int64_t take_first() { return take(true); }
+  int64_t take_last() { return take(false); }
+
+ private:
+  int64_t take(bool first);
+
+  std::atomic<uint64_t> rest_{0};  // the first in the upper half, the end in the lower
+};
+
 /// An OpenMP runtime that something else in the process works with. Its idle threads spin for
 /// milliseconds; a team with threads of its own would share the processors with them.
 struct OpenMp {

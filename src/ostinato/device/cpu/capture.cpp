@@ -44,7 +44,18 @@ void CpuCapture::bind(const device::Step& step) {
   std::for_each(step.outputs.begin(), step.outputs.end(), bind);
   call.args.scratch = step.scratch.pointer;  // never the caller's
   call.args.fault = &fault_;
+  share(call);
   calls_.push_back(call);
+}
+
+void CpuCapture::share(Call& call) {
+  const int workers = call.kernel->workers();
+  if (workers == 1 || call.kernel->items({0, workers}) == 0) return;
+  shares_.push_back(std::make_unique<Share[]>(static_cast<size_t>(workers)));
+  call.args.shares = shares_.back().get();
+  for (int i = 0; i < workers; ++i) {
+    deals_.push_back({&call.args.shares[i], call.kernel->items({i, workers})});
+  }
 }
 
 void CpuCapture::divide() {
@@ -79,6 +90,7 @@ void CpuCapture::replay(const device::Bindings& bindings) {
   for (Part& part : parts_) {
     if (part.claimed != nullptr) part.claimed->store(0, std::memory_order_relaxed);
   }
+  for (const Deal& deal : deals_) deal.share->deal(deal.items);
   if (parallel_) {
     stream_.team.run([this](Worker worker) { run(worker); });
   } else {

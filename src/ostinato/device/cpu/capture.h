@@ -41,6 +41,11 @@ class CpuCapture final : public device::Capture {
     // In a replay, where one worker does for each side; null where each has workers of its own.
     std::unique_ptr<std::atomic<size_t>> claimed;
   };
+  /// What a worker has before each replay.
+  struct Deal {
+    Share* share;
+    int64_t items;
+  };
   struct Patch {
     size_t slot;
     device::Address address;
@@ -48,6 +53,7 @@ class CpuCapture final : public device::Capture {
 
   void sort_sides();
   void bind(const device::Step& step);
+  void share(Call& call);  ///< lets its workers help each other, where they can
   void divide();
   void run(Worker worker) const;
   void run(const Part& part, Worker worker) const;
@@ -59,6 +65,8 @@ class CpuCapture final : public device::Capture {
   std::vector<Patch> patches_;       // those that the caller gives with each replay
   std::vector<Call> calls_;          // those of a side one after the other
   std::vector<Part> parts_;
+  std::vector<std::unique_ptr<Share[]>> shares_;  // of calls whose workers help each other
+  std::vector<Deal> deals_;
   Fault fault_{nullptr};
   CpuStream& stream_;
   bool parallel_ = false;

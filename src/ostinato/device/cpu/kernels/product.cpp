@@ -11,24 +11,6 @@
 
 namespace ostinato::cpu {
 
-Offsets Offsets::over(const std::vector<int64_t>& sizes, const std::vector<int64_t>& strides) {
-  std::vector<int64_t> all{0};
-  for (size_t d = 0; d < sizes.size(); ++d) {
-    std::vector<int64_t> finer;
-    finer.reserve(all.size() * static_cast<size_t>(sizes[d]));
-    for (int64_t begin : all) {
-      for (int64_t i = 0; i < sizes[d]; ++i) finer.push_back(begin + i * strides[d]);
-    }
-    all = std::move(finer);
-  }
-  const int64_t stride = all.size() > 1 ? all[1] : 0;
-  bool even = true;
-  for (size_t i = 0; i < all.size(); ++i) even = even && all[i] == static_cast<int64_t>(i) * stride;
-  Offsets result(stride);
-  if (!even) result.table_ = std::move(all);
-  return result;
-}
-
 Grid cut_grid(int64_t row_units, int64_t column_units, int most) {
   Grid best;
   int64_t least = std::numeric_limits<int64_t>::max();
@@ -83,6 +65,7 @@ class Product final : public Kernel {
   size_t scratch_bytes() const override {
     return static_cast<size_t>(worker_bytes_) * static_cast<size_t>(workers_);
   }
+  int64_t items(Worker worker) const override;
   void run(const Args& args, Worker worker) const override;
 
  private:
@@ -94,18 +77,23 @@ class Product final : public Kernel {
     Convert widen = nullptr;  // of a panel to float32, where that is faster than in each tile
     std::shared_ptr<const void> panels;
   };
-  // What one worker does with one matrix of the batch.
-  struct Job {
-    const Args& args;
+  // Rows of a matrix of the batch that are multiplied by all panels before the next.
+  struct Block {
     int64_t matrix;
-    Range rows, panels;
-    char *staged, *panel;  // scratch
-    float* gates;
+    Range rows;
   };
   // Left rows that lie as tiles want them.
   struct Left {
     const void* data;
     int64_t stride;
+  };
+  // What one worker does with one block.
+  struct Job {
+    const Args& args;
+    const Block& block;
+    char* panel;  // scratch
+    float* gates;
+    Left left;
   };
   // A panel's place in its part.
   struct Panel {
@@ -121,16 +109,17 @@ class Product final : public Kernel {
   Right choose_right(const device::Request& request, const ProductSpec::Part& part) const;
   void choose_workers(int threads);
   void choose_scratch();
+  void cut_blocks();
+  int64_t own_items(Worker worker) const;  // panels of blocks, one block's after the other's
 
   void run_groups(const Args& args, Range panels, char* scratch) const;
   void clear_rows(const Args& args, Range rows, Range panels) const;
-  Job job(const Args& args, int64_t matrix, Range rows, Range panels, char* scratch) const;
+  Job job(const Args& args, const Block& block, char* scratch) const;
   Panel panel(int64_t index) const;
   const char* packed(const Panel& at) const;  // null of a part that is not
-  void multiply(const Job& job) const;
-  void multiply_rows(const Job& job, Range rows) const;
-  void multiply_panel(const Job& job, const Panel& at, int64_t first, Tile tile) const;
-  Left left_rows(const Job& job, Range rows) const;
+  void multiply(const Job& job, int64_t index, const char* following) const;
+  void multiply_panel(const Job& job, const Panel& at, const char* following) const;
+  Left left_rows(const Args& args, const Block& block, char* staged) const;
   void stage_row(const char* from, char* to) const;
   void set_right(const Job& job, const Panel& at, Tile& tile) const;
   void finish(const Job& job, const Panel& at, int64_t row, EpilogueFunction function,
@@ -147,9 +136,10 @@ class Product final : public Kernel {
   Convert convert_ = nullptr;  // of the copy, where the elements lie side by side
   std::vector<Right> rights_;  // of each part
   int64_t panels_ = 0;         // of all parts side by side; of those that are gated, of one
-  int64_t row_block_ = 0;      // rows that are multiplied by all panels before the next
+  int64_t row_block_ = 0;      // the most rows of a block
   int64_t row_units_ = 0;      // tiles high, over the whole batch
   Grid grid_;
+  std::vector<std::vector<Block>> blocks_;  // of each of the grid's rows
   int64_t staged_bytes_ = 0, panel_bytes_ = 0, wide_bytes_ = 0, worker_bytes_ = 0;
 };
 
@@ -169,6 +159,7 @@ Product::Product(const device::Request& request, ProductSpec spec)
   choose_left();
   choose_workers(request.threads);
   choose_scratch();
+  cut_blocks();
 }
 
 Product::Right Product::choose_right(const device::Request& request,
@@ -252,27 +243,60 @@ void Product::choose_scratch() {
   worker_bytes_ = staged_bytes_ + panel_bytes_ + wide_bytes_ + gate_bytes;
 }
 
-void Product::run(const Args& args, Worker worker) const {
-  if (panels_ == 0 || row_units_ == 0) return;
-  char* scratch = static_cast<char*>(args.scratch) + worker.index * worker_bytes_;
-  const Range panels = part_of(panels_, grid_.column(worker));
-  if (spec_.ends) return run_groups(args, panels, scratch);
-  const Range units = part_of(row_units_, grid_.row(worker));
+void Product::cut_blocks() {
+  if (spec_.ends || row_units_ == 0) return;
   const int64_t units_each = row_units_ / spec_.batch;
-  for (int64_t unit = units.begin; unit < units.end;) {
-    const int64_t matrix = unit / units_each, first = unit % units_each;
-    const int64_t last = std::min(units_each, first + units.end - unit);
-    const Range rows{first * kTileRows, std::min(last * kTileRows, spec_.rows)};
-    multiply(job(args, matrix, rows, panels, scratch));
-    unit += last - first;
+  blocks_.resize(static_cast<size_t>(grid_.rows));
+  for (int i = 0; i < grid_.rows; ++i) {
+    const Range units = part_of(row_units_, {i, grid_.rows});
+    for (int64_t unit = units.begin; unit < units.end;) {
+      const int64_t first = unit % units_each;
+      const int64_t last = std::min(units_each, first + units.end - unit);
+      const int64_t end = std::min(last * kTileRows, spec_.rows);
+      for (int64_t row = first * kTileRows; row < end; row += row_block_) {
+        const Range rows{row, std::min(row + row_block_, end)};
+        blocks_[static_cast<size_t>(i)].push_back({unit / units_each, rows});
+      }
+      unit += last - first;
+    }
   }
 }
 
-Product::Job Product::job(const Args& args, int64_t matrix, Range rows, Range panels,
-                          char* scratch) const {
+int64_t Product::items(Worker worker) const {
+  // With so few rows all wait for memory: who is done early leaves the others more of it.
+  return spec_.ends || spec_.rows <= kTileRows ? 0 : own_items(worker);
+}
+
+int64_t Product::own_items(Worker worker) const {
+  if (blocks_.empty()) return 0;
+  const Range panels = part_of(panels_, grid_.column(worker));
+  const auto& blocks = blocks_[static_cast<size_t>(grid_.row(worker).index)];
+  return static_cast<int64_t>(blocks.size()) * (panels.end - panels.begin);
+}
+
+void Product::run(const Args& args, Worker worker) const {
+  if (panels_ == 0 || row_units_ == 0) return;
+  char* scratch = static_cast<char*>(args.scratch) + worker.index * worker_bytes_;
+  if (spec_.ends) return run_groups(args, part_of(panels_, grid_.column(worker)), scratch);
+  const auto& blocks = blocks_[static_cast<size_t>(grid_.row(worker).index)];
+  std::optional<Job> open;
+  work_off(args, worker, own_items(worker), grid_.mates(worker), [&](int owner, int64_t item) {
+    const Range panels = part_of(panels_, grid_.column({owner, workers_}));
+    const int64_t each = panels.end - panels.begin;
+    const Block& block = blocks[static_cast<size_t>(item / each)];
+    if (!open || &open->block != &block) open.emplace(job(args, block, scratch));
+    const int64_t index = panels.begin + item % each;
+    // The owner goes on with the next one, of this block or another; whoever helps, with the last.
+    const int64_t next = owner != worker.index ? index - 1 : index + 1;
+    const bool wraps = next < panels.begin || next >= panels.end;
+    multiply(*open, index, wraps ? nullptr : packed(panel(next)));
+  });
+}
+
+Product::Job Product::job(const Args& args, const Block& block, char* scratch) const {
   char* panel = scratch + staged_bytes_;
   float* gates = reinterpret_cast<float*>(panel + panel_bytes_ + wide_bytes_);
-  return {args, matrix, rows, panels, scratch, panel, gates};
+  return {args, block, panel, gates, left_rows(args, block, scratch)};
 }
 
 // Which rows a matrix has is known only here, so workers share columns, not rows.
@@ -287,7 +311,13 @@ void Product::run_groups(const Args& args, Range panels, char* scratch) const {
       args.fault->store(node_, std::memory_order_relaxed);
       break;
     }
-    multiply(job(args, matrix, {start, end}, panels, scratch));
+    for (int64_t row = start; row < end; row += row_block_) {
+      const Block block{matrix, {row, std::min(row + row_block_, end)}};
+      const Job whole = job(args, block, scratch);
+      for (int64_t p = panels.begin; p < panels.end; ++p) {
+        multiply(whole, p, p + 1 < panels.end ? packed(panel(p + 1)) : nullptr);
+      }
+    }
     start = end;
   }
   clear_rows(args, {start, spec_.rows}, panels);
@@ -304,30 +334,15 @@ void Product::clear_rows(const Args& args, Range rows, Range panels) const {
   }
 }
 
-void Product::multiply(const Job& job) const {
-  for (int64_t row = job.rows.begin; row < job.rows.end; row += row_block_) {
-    multiply_rows(job, {row, std::min(row + row_block_, job.rows.end)});
+// @param following what is read after this panel, or null
+void Product::multiply(const Job& job, int64_t index, const char* following) const {
+  Panel at = panel(index);
+  if (spec_.gated) {
+    const Panel other{at.part + 1, at.column, at.columns};
+    multiply_panel(job, at, packed(other));
+    at = other;
   }
-}
-
-void Product::multiply_rows(const Job& job, Range rows) const {
-  const Left left = left_rows(job, rows);
-  Tile tile{};
-  tile.a = left.data;
-  tile.a_stride = left.stride;
-  tile.rows = rows.end - rows.begin;
-  for (int64_t p = job.panels.begin; p < job.panels.end; ++p) {
-    Panel at = panel(p);
-    const char* following = p + 1 < job.panels.end ? packed(panel(p + 1)) : nullptr;
-    if (spec_.gated) {
-      const Panel other{at.part + 1, at.column, at.columns};
-      tile.ahead = packed(other);
-      multiply_panel(job, at, rows.begin, tile);
-      at = other;
-    }
-    tile.ahead = following;
-    multiply_panel(job, at, rows.begin, tile);
-  }
+  multiply_panel(job, at, following);
 }
 
 const char* Product::packed(const Panel& at) const {
@@ -347,13 +362,19 @@ Product::Panel Product::panel(int64_t index) const {
   return {part, column, std::min(kPanelColumns, spec_.parts[part].columns - column)};
 }
 
-void Product::multiply_panel(const Job& job, const Panel& at, int64_t first, Tile tile) const {
+void Product::multiply_panel(const Job& job, const Panel& at, const char* following) const {
   const ProductSpec::Part& part = spec_.parts[at.part];
   const int64_t stride = part.columns * element();
-  const int64_t above = spec_.ends ? 0 : job.matrix * spec_.rows;
+  const int64_t first = job.block.rows.begin;
+  const int64_t above = spec_.ends ? 0 : job.block.matrix * spec_.rows;
   char* y = static_cast<char*>(job.args.outputs[part.output]) + at.column * element();
   const bool makes_gates = spec_.gated && at.part == 0;
+  Tile tile{};
+  tile.a = job.left.data;
+  tile.a_stride = job.left.stride;
+  tile.rows = job.block.rows.end - first;
   tile.columns = at.columns;
+  tile.ahead = following;
   set_right(job, at, tile);
   for_each_tile(rights_[at.part].multiply, tile, [&](const float* c, int64_t row, int64_t rows) {
     Epilogue epilogue{.c = c, .rows = rows, .columns = at.columns};
@@ -375,15 +396,15 @@ void Product::multiply_panel(const Job& job, const Panel& at, int64_t first, Til
   });
 }
 
-Product::Left Product::left_rows(const Job& job, Range rows) const {
-  const char* a = static_cast<const char*>(job.args.inputs[spec_.a.index]);
-  a += spec_.a.batch[job.matrix];
-  if (!staged_) return {a + spec_.a.rows[rows.begin], spec_.a.rows.stride()};
+Product::Left Product::left_rows(const Args& args, const Block& block, char* staged) const {
+  const char* a = static_cast<const char*>(args.inputs[spec_.a.index]);
+  a += spec_.a.batch[block.matrix];
+  if (!staged_) return {a + spec_.a.rows[block.rows.begin], spec_.a.rows.stride()};
   const int64_t stride = staged_stride();
-  for (int64_t row = rows.begin; row < rows.end; ++row) {
-    stage_row(a + spec_.a.rows[row], job.staged + (row - rows.begin) * stride);
+  for (int64_t row = block.rows.begin; row < block.rows.end; ++row) {
+    stage_row(a + spec_.a.rows[row], staged + (row - block.rows.begin) * stride);
   }
-  return {job.staged, stride};
+  return {staged, stride};
 }
 
 void Product::stage_row(const char* from, char* to) const {
@@ -407,7 +428,7 @@ void Product::set_right(const Job& job, const Panel& at, Tile& tile) const {
   const Right& right = rights_[at.part];
   const ProductSpec::Operand& operand = spec_.parts[at.part].b;
   const char* b = static_cast<const char*>(job.args.inputs[operand.index]) +
-                  operand.batch[job.matrix] + at.column * operand.column_stride;
+                  operand.batch[job.block.matrix] + at.column * operand.column_stride;
   tile.steps = kernel_.steps(spec_.inner);
   if (right.kind == Right::Kind::dot) {
     tile.steps = spec_.inner;
@@ -456,7 +477,7 @@ void Product::finish(const Job& job, const Panel& at, int64_t row, EpilogueFunct
 Addend Product::addend(const ProductSpec::Operand& operand, const Job& job, int64_t row,
                        int64_t column) const {
   const char* data = static_cast<const char*>(job.args.inputs[operand.index]);
-  data += operand.batch[job.matrix] + operand.rows[row] + column * operand.column_stride;
+  data += operand.batch[job.block.matrix] + operand.rows[row] + column * operand.column_stride;
   return {data, operand.rows.stride(), operand.column_stride};
 }
 

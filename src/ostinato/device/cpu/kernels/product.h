@@ -37,6 +37,11 @@ struct Grid {
   int count() const { return rows * columns; }
   Worker row(Worker worker) const { return {worker.index / columns, rows}; }
   Worker column(Worker worker) const { return {worker.index % columns, columns}; }
+  /// Those in the same row.
+  Range mates(Worker worker) const {
+    const int first = worker.index / columns * columns;
+    return {first, first + columns};
+  }
 };
 
 /// Cuts a matrix of work among at most so many workers so that the busiest has the least to do.

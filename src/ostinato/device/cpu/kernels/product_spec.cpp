@@ -7,6 +7,24 @@
 
 namespace ostinato::cpu {
 
+Offsets Offsets::over(const std::vector<int64_t>& sizes, const std::vector<int64_t>& strides) {
+  std::vector<int64_t> all{0};
+  for (size_t d = 0; d < sizes.size(); ++d) {
+    std::vector<int64_t> finer;
+    finer.reserve(all.size() * static_cast<size_t>(sizes[d]));
+    for (int64_t begin : all) {
+      for (int64_t i = 0; i < sizes[d]; ++i) finer.push_back(begin + i * strides[d]);
+    }
+    all = std::move(finer);
+  }
+  const int64_t stride = all.size() > 1 ? all[1] : 0;
+  bool even = true;
+  for (size_t i = 0; i < all.size(); ++i) even = even && all[i] == static_cast<int64_t>(i) * stride;
+  Offsets result(stride);
+  if (!even) result.table_ = std::move(all);
+  return result;
+}
+
 namespace {
 
 int64_t product_of(const std::vector<int64_t>& sizes) {

@@ -50,6 +50,10 @@ class Attention final : public Kernel {
   size_t scratch_bytes() const override {
     return static_cast<size_t>(workspace_.bytes) * static_cast<size_t>(workers_);
   }
+  // Units, dealt out in turns: later ones of a head may attend more keys.
+  int64_t items(Worker worker) const override {
+    return (units_ - worker.index + workers_ - 1) / workers_;
+  }
   void run(const Args& args, Worker worker) const override;
 
  private:
@@ -108,7 +112,7 @@ class Attention final : public Kernel {
   Convert read_sink_;
   bool few_ = false;  // so few rows that keys and values are not worth packing
   Values values_ = Values::rows;
-  int64_t query_block_ = 1, query_blocks_ = 1;
+  int64_t query_block_ = 1, query_blocks_ = 1, units_ = 0;
   int64_t left_stride_ = 0, value_columns_ = 0;
   Workspace workspace_;
 };
@@ -153,7 +157,7 @@ void Attention::choose_blocks(int threads) {
   query_block_ = std::max<int64_t>(1, spec_.queries);
   const auto units = [&] {
     query_blocks_ = (spec_.queries + query_block_ - 1) / query_block_;
-    return pairs * query_blocks_;
+    return units_ = pairs * query_blocks_;
   };
   const auto uneven = [&](int64_t count) { return count % most != 0 && count < 4 * most; };
   while (query_block_ * group() > kMostRows && query_block_ > 1)
@@ -202,8 +206,8 @@ void Attention::run(const Args& args, Worker worker) const {
     position = std::clamp(position, -limit, limit + spec_.window.value_or(0));
   }
   char* scratch = static_cast<char*>(args.scratch) + worker.index * workspace_.bytes;
-  const int64_t units = spec_.batch * spec_.kv_heads * query_blocks_;
-  for (int64_t i = worker.index; i < units; i += worker.count) {
+  work_off(args, worker, items(worker), {0, workers_}, [&](int owner, int64_t item) {
+    const int64_t i = item * workers_ + owner;
     const int64_t query = i % query_blocks_ * query_block_;
     const int64_t queries = std::min(query_block_, spec_.queries - query);
     const int64_t kv_head = i / query_blocks_ % spec_.kv_heads;
@@ -216,7 +220,7 @@ void Attention::run(const Args& args, Worker worker) const {
             queries * group(),
             position,
             {first.begin, last.end}});
-  }
+  });
 }
 
 void Attention::attend(const Unit& unit) const {
