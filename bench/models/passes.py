@@ -169,7 +169,7 @@ def captured(layers: int, scratch: Path) -> Path:
         "run = torch.compile(model, backend=ostinato, fullgraph=True)\n"
         "with torch.inference_mode():\n    run(ids)\n"
     )
-    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path if entry)
     folder.mkdir()
     environment = os.environ | {"TORCH_COMPILE_DEBUG": "1", "PYTHONPATH": path}
     subprocess.run([sys.executable, "-c", code], check=True, cwd=folder, env=environment)
