@@ -16,15 +16,20 @@ build() { # PRESET [FLAG...]
 build asan --target unit_tests fuzz_targets
 ctest --preset asan --parallel "$jobs" --output-on-failure
 
-for source in tests/fuzz/fuzz_*.cpp; do
-  name="$(basename "$source" .cpp)"
-  corpus=("build/asan/corpus/$name")
+fuzz() { # NAME
+  local corpus=("build/asan/corpus/$1")
   mkdir -p "${corpus[0]}"
-  if [[ -d tests/fuzz/seeds/$name ]]; then corpus+=("tests/fuzz/seeds/$name"); fi
-  echo "$name"
-  "build/asan/tests/fuzz/$name" -seed=1 -max_total_time="$fuzz_seconds" -timeout=10 \
-    -rss_limit_mb=2048 -artifact_prefix=build/asan/ -print_final_stats=1 "${corpus[@]}" 2>&1 | tail -n 4
-done
+  if [[ -d tests/fuzz/seeds/$1 ]]; then corpus+=("tests/fuzz/seeds/$1"); fi
+  local last
+  last="$("build/asan/tests/fuzz/$1" -seed=1 -max_total_time="$fuzz_seconds" -timeout=10 \
+    -rss_limit_mb=2048 -artifact_prefix=build/asan/ -print_final_stats=1 "${corpus[@]}" 2>&1)" \
+    || { echo "$1"; echo "$last"; return 1; }
+  printf '%s\n%s\n' "$1" "$(tail -n 4 <<<"$last")"
+}
+export -f fuzz
+export fuzz_seconds
+basename -a -s .cpp tests/fuzz/fuzz_*.cpp \
+  | xargs -P "$jobs" -I '{}' bash -euo pipefail -c 'fuzz {}'
 
 build tsan --target "${threaded[@]}"
 for test in "${threaded[@]}"; do "build/tsan/tests/$test" --gtest_brief=1; done
