@@ -1,10 +1,11 @@
 // Two independent branches of a graph: one after the other, each step on as many threads as it pays
 // for; as the planner has it, which puts them side by side or does not; and side by side whatever
 // it says, a thread to each: two programs, with a stream and an arena each. The first two also
-// where replays are so rare that the threads sleep between them.
+// in turns, with so long between that the threads sleep: medians, and that of the pairs' ratios.
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <memory>
 #include <thread>
@@ -85,15 +86,33 @@ void planned(benchmark::State& state, const Tower& a, const Tower& b, bool branc
   for (auto _ : state) lane.run();
 }
 
-void asleep(benchmark::State& state, const Tower& a, const Tower& b, bool branches) {
+double median(std::vector<double> values) {
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
+void asleep(benchmark::State& state, const Tower& a, const Tower& b) {
   using Clock = std::chrono::steady_clock;
-  Lane lane(of_both(a, b), default_threads(), branches);
-  for (auto _ : state) {
+  Lane serial(of_both(a, b), default_threads(), false);
+  Lane planned(of_both(a, b), default_threads(), true);
+  const auto microseconds = [](Lane& lane) {
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
     const auto start = Clock::now();
     lane.run();
-    state.SetIterationTime(std::chrono::duration<double>(Clock::now() - start).count());
+    return std::chrono::duration<double, std::micro>(Clock::now() - start).count();
+  };
+  std::vector<double> serial_us, planned_us, ratios;
+  for (auto _ : state) {
+    const bool turned = serial_us.size() % 2 != 0;
+    if (turned) planned_us.push_back(microseconds(planned));
+    serial_us.push_back(microseconds(serial));
+    if (!turned) planned_us.push_back(microseconds(planned));
+    ratios.push_back(planned_us.back() / serial_us.back());
   }
+  state.counters["serial_us"] = median(serial_us);
+  state.counters["planned_us"] = median(planned_us);
+  state.counters["ratio"] = median(ratios);
 }
 
 void beside(benchmark::State& state, const Tower& a, const Tower& b) {
@@ -117,8 +136,7 @@ const bool registered = [] {
     add("serial", &planned, false)->UseRealTime();
     add("planned", &planned, true)->UseRealTime();
     add("beside", &beside)->UseRealTime();
-    add("serial_asleep", &asleep, false)->UseManualTime()->Iterations(200);
-    add("planned_asleep", &asleep, true)->UseManualTime()->Iterations(200);
+    add("asleep", &asleep)->Iterations(400);
   }
   return true;
 }();
