@@ -33,6 +33,7 @@ class Expansions : public Calls {
         call("rotary", {q, x({s, 8}), x({s, 8})}),
         call("rotary", {q, x({b, 1, s, 4}), x({b, 1, s, 4})}, {{"interleaved", true}}),
         call("rotary", {q, input({s, 4}), input({s, 4})}),
+        call("rotary", {q, input({s, 4}), input({s, 4})}, {{"dtype", dtype}}),
         call("linear", {hidden, x({5, 8}), x({5}), x({b, s, 5})}, {{"activation", "gelu_tanh"}}),
         call("linear", {hidden, x({5, 8}), nullptr, nullptr}, {{"activation", "silu"}}),
         call("linears", {hidden, x({5, 8}), x({5}), x({3, 8}), nullptr}),
@@ -45,6 +46,7 @@ class Expansions : public Calls {
         call("rotary_pair", {q, x({b, 2, s, 8}), x({s, 4}), x({s, 4}), nullptr, nullptr}),
         call("rotary_pair", {q, x({b, 2, s, 8}), x({s, 8}), x({s, 8}), x({8}), x({8})},
              {{"eps", 1e-6}, {"interleaved", true}}),
+        call("rotary_pair", {q, x({b, 2, s, 8}), input({s, 4}), input({s, 4}), nullptr, nullptr}),
         call("rotary_cache",
              {q, state({b, 2, 9, 8}, dtype), x({b, 2, s, 8}), state({b, 2, 9, 4}, dtype),
               x({b, 2, s, 4}), position, x({s, 8}), x({s, 8}), x({8}), nullptr},
@@ -131,6 +133,9 @@ TEST_F(Expansions, RejectOperandsThatDoNotFit) {
   expect_rejected(sdpa, {q, q, q, input({5, 5})}, {{"is_causal", true}}, "got both");
   expect_rejected("rotary", {q, input({5, 3}), input({5, 3})}, {}, "an even last dim of 'cos'");
   expect_rejected("rotary", {q, input({5, 16}), input({5, 16})}, {}, "at most 8, got 16");
+  expect_rejected("rotary", {q, input({5, 2}), input({min(2, s0)})}, {}, "last dim of 'sin' of 2");
+  expect_rejected("rotary", {q, input({5, 2}), input({5, 2})}, {{"dtype", DType::int64}},
+                  "expected floats, got int64");
   expect_rejected("rms_norm", {q, input({7})}, {{"eps", 0.1}}, "'weight' to be 8, got 7");
   expect_rejected("linear", {q, input({3, 8}), nullptr, nullptr}, {{"activation", "tanh"}},
                   "there is no activation 'tanh'");

@@ -68,7 +68,10 @@ void check_rotary(const Node& node, const Value* x, const Value* cos, const Valu
            "expected an even last dim of 'cos' of at most {}, got {}", x->shape().back().str(),
            rotated.back().str());
   }
-  require_equal(node, "the last dim of 'sin'", rotated.back(), sin->shape().back());
+  if (sin->shape().back() != rotated.back()) {
+    reject(node, "Give sines for the same elements.", "expected a last dim of 'sin' of {}, got {}",
+           rotated.back().str(), sin->shape().back().str());
+  }
   require_broadcastable(node, cos, rotated);
   require_broadcastable(node, sin, rotated);
 }
