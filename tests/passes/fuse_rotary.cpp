@@ -76,6 +76,58 @@ TEST(FuseRotary, FirstElementsOnly) {
   EXPECT_EQ(text.find("aten"), std::string::npos) << text;
 }
 
+/// Rows of %0 (1, 2, 9, 8), of which the tables of 6 rows turn some.
+std::string of_rows(const std::string& parts, const std::string& joined) {
+  return rewritten_and_cleaned(fuse_rotary,
+                               "input %0 \"x\" : float32(1, 2, 9, 8)\n"
+                               "input %1 \"cos\" : float32(6, 8)\n"
+                               "input %2 \"sin\" : float32(1, 6, 8)\n" +
+                                   parts + "%20 : float32(1, 2, 9, 8) = aten.cat([" + joined +
+                                   "]) {dim=-2}\noutput \"y\" %20\n");
+}
+
+TEST(FuseRotary, SomeRowsOnly) {
+  const std::string behind = of_rows(
+      "%3 : float32(1, 2, 3, 8), %4 : float32(1, 2, 6, 8) = aten.split_with_sizes(%0) "
+      "{split_sizes=[3, 6], dim=-2}\n"
+      "%5 : float32(1, 2, 6, 8) = rotary(%4, %1, %2)\n",
+      "%3, %5");
+  EXPECT_NE(behind.find("= aten.full() {size=[3, 8], fill_value=1"), std::string::npos) << behind;
+  EXPECT_NE(behind.find("= aten.full() {size=[1, 3, 8], fill_value=0"), std::string::npos)
+      << behind;
+  EXPECT_NE(behind.find(", %1])\n"), std::string::npos) << behind;
+  EXPECT_NE(behind.find(": float32(1, 2, 9, 8) = rotary(%0, "), std::string::npos) << behind;
+  EXPECT_EQ(behind.find("split"), std::string::npos) << behind;
+  const std::string front =
+      "%3 : float32(1, 2, 6, 8) = aten.slice.Tensor(%0) {dim=2, start=0, end=6}\n"
+      "%5 : float32(1, 2, 6, 8) = rotary(%3, %1, %2)\n";
+  const std::string rest =
+      "%4 : float32(1, 2, 3, 8) = aten.slice.Tensor(%0) {dim=2, start=6, end=9}\n";
+  const std::string before = of_rows(front + rest, "%5, %4");
+  EXPECT_NE(before.find("= aten.cat([%1, "), std::string::npos) << before;
+  EXPECT_NE(before.find(": float32(1, 2, 9, 8) = rotary(%0, "), std::string::npos) << before;
+  // In another order than they were, and beside other rows than theirs.
+  for (const std::string& kept :
+       {of_rows(front + rest, "%4, %5"),
+        of_rows(
+            front + "%4 : float32(1, 2, 3, 8) = aten.slice.Tensor(%0) {dim=2, start=5, end=8}\n",
+            "%5, %4")}) {
+    EXPECT_NE(kept.find(": float32(1, 2, 6, 8) = rotary("), std::string::npos) << kept;
+  }
+}
+
+TEST(FuseRotary, KeepsRowsThatShareATablesRow) {
+  const std::string text = rewritten_and_cleaned(
+      fuse_rotary,
+      "input %0 \"x\" : float32(1, 2, 9, 8)\n"
+      "input %1 \"cos\" : float32(8)\n"
+      "%3 : float32(1, 2, 3, 8), %4 : float32(1, 2, 6, 8) = aten.split_with_sizes(%0) "
+      "{split_sizes=[3, 6], dim=2}\n"
+      "%5 : float32(1, 2, 6, 8) = rotary(%4, %1, %1)\n"
+      "%20 : float32(1, 2, 9, 8) = aten.cat([%3, %5]) {dim=2}\noutput \"y\" %20\n");
+  EXPECT_NE(text.find("aten.cat"), std::string::npos) << text;
+}
+
 constexpr const char* kNeighbours =
     "%10 : float32(1, 2, s0, 4) = aten.slice.Tensor(%0) {dim=-1, start=0, step=2}\n"
     "%11 : float32(1, 2, s0, 4) = aten.slice.Tensor(%0) {dim=3, start=1, step=2}\n";

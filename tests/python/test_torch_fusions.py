@@ -149,7 +149,7 @@ FAMILIES = {
     "qwen_vl": (qwen_vl, GATED),
     "dinov3": (
         dinov3,
-        {"attention": 1, "rotary_pair": 1, "linears": 1, "gated_linear": 1, "aten.neg": 0},
+        {"attention": 1, "rotary_pair": 1, "linears": 1, "gated_linear": 1, "aten.cat": 1},
     ),
 }
 

@@ -102,7 +102,7 @@ TEST(Passes, KeepWhatRandomChainsMean) {
 // in float32.
 TEST(Passes, KeepWhatDeepChainsMean) {
   Fused fused;
-  for (const uint32_t seed : {8302u, 11060u}) {
+  for (const uint32_t seed : {8302u, 10349u, 11060u}) {
     SCOPED_TRACE(fmt::format("seed {}", seed));
     check_chains(seed, DType::float32, fused);
   }

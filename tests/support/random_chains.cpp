@@ -22,7 +22,7 @@ constexpr int64_t kEnd = std::numeric_limits<int64_t>::max();
 class Chains {
  public:
   Chains(const ir::OpTable& table, uint32_t seed, DType dtype)
-      : random_(seed), dtype_(dtype), build_(graph_, table) {}
+      : random_(seed), spelling_(~seed), dtype_(dtype), build_(graph_, table) {}
 
   Graph run() {
     graph_.name = "chains";
@@ -236,6 +236,14 @@ class Chains {
       return view(pairs, x->shape());
     }
     Value *first = slice(x, 0, half), *second = slice(x, half, all);
+    if (spelling_.chance(30)) {
+      Shape halves = x->shape();
+      halves.back() = 2;
+      halves.emplace_back(half);
+      const ir::Node* parts = build_.call("aten.unbind.int", {view(x, halves)}, {{"dim", Dim(-2)}});
+      first = parts->results[0];
+      second = parts->results[1];
+    }
     if (odd()) std::swap(first, second);
     return cat(unary("aten.neg", second), first);
   }
@@ -244,13 +252,29 @@ class Chains {
     if (cos_ == nullptr) {
       interleaved_ = random_.chance(30);
       rotated_ = random_.chance(25) ? head_.value() / 2 : head_.value();
-      const Shape shape = either() ? Shape{length_, rotated_} : Shape{1, 1, length_, rotated_};
-      cos_ = graph_.add_input("cos", {dtype_, shape});
-      sin_ = graph_.add_input("sin", {dtype_, shape});
+      still_ = length_.is_constant() && length_.value() > 1 && spelling_.chance(25) ? 1 : 0;
+      const Dim count = length_ - still_;
+      const Shape shape = either() ? Shape{count, rotated_} : Shape{1, 1, count, rotated_};
+      const DType dtype = spelling_.chance(30) ? DType::float32 : dtype_;
+      cos_ = graph_.add_input("cos", {dtype, shape});
+      sin_ = graph_.add_input("sin", {dtype, shape});
     }
+    if (still_ == 0) return rotated(x);
+    Value* passed = rows(x, 0, still_);
+    return seen(build_("aten.cat", {passed, rotated(rows(x, still_, kEnd))}, {{"dim", Dim(2)}}));
+  }
+
+  /// Some rows of (batch, heads, length, head).
+  Value* rows(Value* x, int64_t start, int64_t end) {
+    return build_("aten.slice.Tensor", {x},
+                  {{"dim", Dim(2)}, {"start", Dim(start)}, {"end", Dim(end)}, {"step", Dim(1)}});
+  }
+
+  Value* rotated(Value* x) {
     const bool partial = rotated_ != width_of(x);
-    Value* part = partial ? slice(x, 0, rotated_) : x;
+    Value* part = in(cos_->dtype(), partial ? slice(x, 0, rotated_) : x);
     Value* y = add(mul(part, cos_), mul(turned(part), odd() ? cos_ : sin_));
+    y = back(y);
     return partial ? cat(y, slice(x, rotated_, width_of(x))) : y;
   }
 
@@ -354,13 +378,13 @@ class Chains {
     return made.back();
   }
 
-  Random random_;
+  Random random_, spelling_;  // the latter of what came later, so that a seed stays what it was
   DType dtype_;
   Graph graph_;
   ir::Builder build_;
   Dim batch_, length_, heads_, head_, width_;
   Value *cos_ = nullptr, *sin_ = nullptr;
-  int64_t rotated_ = 0;
+  int64_t rotated_ = 0, still_ = 0;
   bool interleaved_ = false;
   std::vector<Value*> read_;
 };

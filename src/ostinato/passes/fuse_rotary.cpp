@@ -202,6 +202,47 @@ Value* fuse_rest(ir::Graph& graph, const Node* node) {
                 rotated->flag("interleaved"));
 }
 
+/// With rows before or behind the table's that turn nothing: finite elements pass by 1 and 0 as
+/// they are. Null where the table has no row for each of those that are turned.
+Value* with_still_rows(ir::Builder& build, Value* table, double still, size_t from_end,
+                       const Part& turned, const Part& passed) {
+  if (table->rank() < from_end) return nullptr;
+  const size_t dim = table->rank() - from_end;
+  if (table->shape()[dim] != turned.length) return nullptr;
+  Shape shape = table->shape();
+  shape[dim] = passed.length;
+  Value* rows =
+      build("aten.full", {}, {{"size", shape}, {"fill_value", still}, {"dtype", table->dtype()}});
+  const bool behind = turned.start.is(0);
+  return build("aten.cat", {behind ? table : rows, behind ? rows : table},
+               {{"dim", static_cast<int64_t>(dim)}});
+}
+
+/// Some rows are rotated, those before or behind them pass.
+Value* fuse_other_rows(ir::Graph& graph, const Node* node) {
+  if (node->op->name != "aten.cat" || node->list().size() != 2) return nullptr;
+  const int64_t given = node->integer("dim"), rank = static_cast<int64_t>(node->results[0]->rank());
+  const auto dim = static_cast<size_t>(given < 0 ? given + rank : given);
+  for (const size_t at : {size_t{0}, size_t{1}}) {
+    const Node* rotated = only_call_of(node->list()[at], {"rotary"});
+    const auto turned = rotated ? part_of_dim(rotated->operands[0], dim) : std::nullopt;
+    const auto passed = turned ? part_of_dim(node->list()[1 - at], dim) : std::nullopt;
+    if (!passed || turned->whole != passed->whole || is_last_dim(given, node->results[0])) continue;
+    const Part &first = at == 0 ? *turned : *passed, &second = at == 0 ? *passed : *turned;
+    const bool whole = first.step == 1 && second.step == 1 && first.start.is(0) &&
+                       second.start == first.length &&
+                       first.length + second.length == turned->whole->shape()[dim];
+    if (!whole) continue;
+    const size_t from_end = static_cast<size_t>(rank) - dim;
+    ir::Builder build = builder_before(graph, node);
+    Value* cos = with_still_rows(build, rotated->operands[1], 1, from_end, *turned, *passed);
+    Value* sin = with_still_rows(build, rotated->operands[2], 0, from_end, *turned, *passed);
+    if (cos == nullptr || sin == nullptr) continue;
+    return rotary(graph, node, {turned->whole, cos, sin}, rotated->flag("interleaved"));
+  }
+  return nullptr;
+}
+
 /// Of what was cast to the tables' float32: the operator computes in that itself.
 Value* fuse_cast(ir::Graph& graph, const Node* node) {
   if (node->op->name != "rotary") return nullptr;
@@ -229,7 +270,8 @@ Value* fuse_rounding(ir::Graph& graph, const Node* node) {
 }  // namespace
 
 bool fuse_rotary(ir::Graph& graph, const PassContext&) {
-  return fuse_calls(graph, {fuse_turn, fuse_parts, fuse_rest, fuse_cast, fuse_rounding});
+  return fuse_calls(graph,
+                    {fuse_turn, fuse_parts, fuse_rest, fuse_other_rows, fuse_cast, fuse_rounding});
 }
 
 }  // namespace ostinato::passes

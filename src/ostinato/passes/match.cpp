@@ -130,20 +130,26 @@ std::optional<Part> unbound_part(const Value* value, const Node& unbind) {
 
 std::optional<Part> part_of_last_dim(const Value* value) {
   if (const Node* unbind = call_of(value, {"aten.unbind.int"})) return unbound_part(value, *unbind);
+  return value->rank() == 0 ? std::nullopt : part_of_dim(value, value->rank() - 1);
+}
+
+std::optional<Part> part_of_dim(const Value* value, size_t dim) {
   const Node* node =
       call_of(value, {"aten.slice.Tensor", "aten.split.Tensor", "aten.split_with_sizes"});
   if (node == nullptr) return std::nullopt;
   Value* whole = node->operands[0];
-  if (!is_last_dim(node->integer("dim"), whole)) return std::nullopt;
+  const int64_t cut = node->integer("dim");
+  const auto rank = static_cast<int64_t>(whole->rank());
+  if (static_cast<int64_t>(dim) != (cut < 0 ? cut + rank : cut)) return std::nullopt;
   if (node->op->name == "aten.slice.Tensor") {
     const ops::Slice slice = ops::slice_of(*node, whole->shape());
     return Part{whole, slice.start, slice.length, slice.step};
   }
   ir::Dim start = 0;
   for (int i = 0; i < value->index; ++i) {
-    start = start + node->results[static_cast<size_t>(i)]->shape().back();
+    start = start + node->results[static_cast<size_t>(i)]->shape()[dim];
   }
-  return Part{whole, start, value->shape().back(), 1};
+  return Part{whole, start, value->shape()[dim], 1};
 }
 
 Value* cast_from(const Value* cast, DType dtype) {

@@ -54,13 +54,15 @@ ir::Value* squared(const ir::Value* square);
 /// Whether the call's attribute `dim` names the last dim, and no other.
 bool is_over_last_dim(const ir::Node& node);
 
-/// Some elements of another value's last dim, as a slice, a split or an unbinding of its view as
-/// (..., n, part) shows them.
+/// Some elements of a dim of another value, as a slice or a split shows them.
 struct Part {
   ir::Value* whole;
   ir::Dim start, length;
   int64_t step;
 };
+std::optional<Part> part_of_dim(const ir::Value* value, size_t dim);
+
+/// Of the last dim; or as an unbinding of its view as (..., n, part) shows them.
 std::optional<Part> part_of_last_dim(const ir::Value* value);
 
 /// A cast's operand, if it has that dtype.

@@ -43,10 +43,11 @@ constexpr std::array<Pass, 20> kPasses = {{
      fuse_rotary_pair, false, "rotary_pair"},
     // After the products have taken what they can.
     {"fuse_add_norm", "Makes one call of a sum and its RMSNorm or LayerNorm.", fuse_add_norm},
-    {"fold_constants", "Computes what depends on constants only, once, where that is small.",
-     fold_constants},
     {"eliminate_common", "Computes equal calls once, and keeps equal constants once.",
      eliminate_common},
+    // After equal calls are one, so that each is folded once.
+    {"fold_constants", "Computes what depends on constants only, once, where that is small.",
+     fold_constants},
     // After all that merges products or makes other use of a norm.
     {"fuse_norm_linear", "Makes one call of an RMSNorm and the products of what it gives.",
      fuse_norm_linear, true, "norm_linears"},
