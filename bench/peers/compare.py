@@ -164,7 +164,11 @@ def machine() -> dict:
         "processors": len(os.sched_getaffinity(0)),
         "load": os.getloadavg()[0],
         "date": time.strftime("%Y-%m-%d"),
-        "versions": {name: metadata.version(name) for name in PACKAGES},
+        "versions": {
+            package.name: package.version
+            for package in metadata.distributions()
+            if package.name in PACKAGES
+        },
     }
 
 
@@ -195,11 +199,11 @@ def main():
             process.submit(
                 prepare, arguments.workload, store, arguments.dtype, arguments.batch
             ).result()
+    where = machine()
     reports = {
         case.name: run(case, names, arguments.rounds, arguments.build / "bench/bench_micro")
         for case in cases(arguments, store)
     }
-    where = machine()
     if arguments.json:
         arguments.json.write_text(json.dumps({"machine": where, "cases": reports}, indent=1))
     print(table(reports, names))
