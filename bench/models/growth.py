@@ -55,16 +55,14 @@ def head(title: str, size: str, *more) -> None:
     print(f"\n### {title}\n\n{names}\n{rule}", flush=True)
 
 
-def with_layers(folder: Path, layers: int, scratch: Path) -> Path:
-    """The model's configuration and tokenizer with so many layers."""
+def with_layers(folder: Path, layers: int, made: Path) -> Path:
+    """A new folder with the model's configuration for its first so many layers."""
     config = json.loads((folder / "config.json").read_text())
     config["num_hidden_layers"] = layers
-    config["layer_types"] = config.get("layer_types", [])[:layers] or None
-    made = scratch / f"layers-{layers}"
+    if "layer_types" in config:
+        config["layer_types"] = config["layer_types"][:layers]
     made.mkdir()
     (made / "config.json").write_text(json.dumps(config))
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        (made / name).symlink_to((folder / name).resolve())
     return made
 
 
@@ -118,11 +116,13 @@ def main() -> None:
         step = f"{lane['ms_per_token']:.3g}" if lane["ms_per_token"] else ""
         row(count, first, compiling(lane["phases_ms"]), lane["arena"], f"{first / count:.3g}", step)
 
-    with tempfile.TemporaryDirectory() as name:
-        scratch = Path(name)
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
         head("Layers: Qwen3-0.6B's, bfloat16, the whole of 14 tokens", "layers")
         for layers in LAYERS:
-            model = with_layers(arguments.qwen3, layers, scratch)
+            model = with_layers(arguments.qwen3, layers, scratch / f"layers-{layers}")
+            for name in ("tokenizer.json", "tokenizer_config.json"):
+                (model / name).symlink_to((arguments.qwen3 / name).resolve())
             flags = ["--weights", "random", "--max-new-tokens", 1, "--prompt", SENTENCE]
             row(layers, *forward(model, "--dtype", "bfloat16", *flags))
 

@@ -24,6 +24,7 @@ from pathlib import Path
 
 import qwen_block
 import torch
+from growth import with_layers
 from safetensors.torch import save_file
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "bool": torch.bool}
@@ -139,22 +140,11 @@ def tables(engine: Engine, subject: Subject, rounds: int):
         print(f"\nNothing to do for: {', '.join(nothing[i])}.\n", flush=True)
 
 
-def with_fewer_layers(folder: Path, scratch: Path) -> Path:
-    """The configuration alone, of one layer fewer."""
-    config = json.loads((folder / "config.json").read_text())
-    config["num_hidden_layers"] -= 1
-    if "layer_types" in config:
-        config["layer_types"].pop()
-    smaller = scratch / folder.name
-    smaller.mkdir()
-    (smaller / "config.json").write_text(json.dumps(config))
-    return smaller
-
-
 def folder_subject(folder, scratch, bench, workloads) -> Subject:
     """A model in a folder."""
     folder = Path(folder)
-    smaller = with_fewer_layers(folder, scratch)
+    layers = json.loads((folder / "config.json").read_text())["num_hidden_layers"]
+    smaller = with_layers(folder, layers - 1, scratch / folder.name)
     return Subject(folder, smaller, bench, workloads, ["--weights", "random"])
 
 

@@ -12,6 +12,7 @@ strayed.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -156,6 +157,15 @@ def table(reports: dict[str, dict], names: list[str]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
+def installed() -> dict[str, str]:
+    """The versions of what there is: a peer that nobody asked for may be missing."""
+    found = {}
+    for name in PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
 def machine() -> dict:
     """What the figures depend on."""
     found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
@@ -164,11 +174,7 @@ def machine() -> dict:
         "processors": len(os.sched_getaffinity(0)),
         "load": os.getloadavg()[0],
         "date": time.strftime("%Y-%m-%d"),
-        "versions": {
-            package.name: package.version
-            for package in metadata.distributions()
-            if package.name in PACKAGES
-        },
+        "versions": installed(),
     }
 
 

@@ -137,6 +137,13 @@ constexpr const char* kSum =
     "%19 : float32(1, 2, s0, 8) = aten.mul.Tensor(%17, %2)\n"
     "%20 : float32(1, 2, s0, 8) = aten.add.Tensor(%18, %19)\n";
 
+// Tensors of shape (0) are joined along any dim, as in PyTorch.
+TEST(FuseRotary, KeepsWhatJoinsNothing) {
+  const std::string text =
+      fused("input %5 \"none\" : float32(0)\n%20 : float32(0) = aten.cat([%5, %5]) {dim=2}\n");
+  EXPECT_NE(text.find("aten.cat"), std::string::npos) << text;
+}
+
 TEST(FuseRotary, OfNeighbours) {
   const std::string negated = "%12 : float32(1, 2, s0, 4) = aten.neg(%11)\n";
   const std::string joined = "%17 : float32(1, 2, s0, 8) = aten.view(%16) {size=[1, 2, s0, 8]}\n";

@@ -378,7 +378,7 @@ class Chains {
     return made.back();
   }
 
-  Random random_, spelling_;  // the latter of what came later, so that a seed stays what it was
+  Random random_, spelling_;  // the latter: of what was added later
   DType dtype_;
   Graph graph_;
   ir::Builder build_;

@@ -221,22 +221,23 @@ Value* with_still_rows(ir::Builder& build, Value* table, double still, size_t fr
 /// Some rows are rotated, those before or behind them pass.
 Value* fuse_other_rows(ir::Graph& graph, const Node* node) {
   if (node->op->name != "aten.cat" || node->list().size() != 2) return nullptr;
-  const int64_t given = node->integer("dim"), rank = static_cast<int64_t>(node->results[0]->rank());
-  const auto dim = static_cast<size_t>(given < 0 ? given + rank : given);
+  const size_t rank = node->results[0]->rank();
+  if (rank < 2) return nullptr;  // where all is of shape (0), any dim will do
+  const size_t dim = ops::wrap_dim(*node, node->integer("dim"), rank);
+  if (dim + 1 == rank) return nullptr;
   for (const size_t at : {size_t{0}, size_t{1}}) {
     const Node* rotated = only_call_of(node->list()[at], {"rotary"});
     const auto turned = rotated ? part_of_dim(rotated->operands[0], dim) : std::nullopt;
     const auto passed = turned ? part_of_dim(node->list()[1 - at], dim) : std::nullopt;
-    if (!passed || turned->whole != passed->whole || is_last_dim(given, node->results[0])) continue;
+    if (!passed || turned->whole != passed->whole) continue;
     const Part &first = at == 0 ? *turned : *passed, &second = at == 0 ? *passed : *turned;
     const bool whole = first.step == 1 && second.step == 1 && first.start.is(0) &&
                        second.start == first.length &&
                        first.length + second.length == turned->whole->shape()[dim];
     if (!whole) continue;
-    const size_t from_end = static_cast<size_t>(rank) - dim;
     ir::Builder build = builder_before(graph, node);
-    Value* cos = with_still_rows(build, rotated->operands[1], 1, from_end, *turned, *passed);
-    Value* sin = with_still_rows(build, rotated->operands[2], 0, from_end, *turned, *passed);
+    Value* cos = with_still_rows(build, rotated->operands[1], 1, rank - dim, *turned, *passed);
+    Value* sin = with_still_rows(build, rotated->operands[2], 0, rank - dim, *turned, *passed);
     if (cos == nullptr || sin == nullptr) continue;
     return rotary(graph, node, {turned->whole, cos, sin}, rotated->flag("interleaved"));
   }

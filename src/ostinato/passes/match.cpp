@@ -1,5 +1,6 @@
 #include "ostinato/passes/match.h"
 
+#include "ostinato/ops/infer.h"
 #include "ostinato/ops/slice.h"
 #include "ostinato/passes/rewrite.h"
 
@@ -138,9 +139,7 @@ std::optional<Part> part_of_dim(const Value* value, size_t dim) {
       call_of(value, {"aten.slice.Tensor", "aten.split.Tensor", "aten.split_with_sizes"});
   if (node == nullptr) return std::nullopt;
   Value* whole = node->operands[0];
-  const int64_t cut = node->integer("dim");
-  const auto rank = static_cast<int64_t>(whole->rank());
-  if (static_cast<int64_t>(dim) != (cut < 0 ? cut + rank : cut)) return std::nullopt;
+  if (dim != ops::wrap_dim(*node, node->integer("dim"), whole->rank())) return std::nullopt;
   if (node->op->name == "aten.slice.Tensor") {
     const ops::Slice slice = ops::slice_of(*node, whole->shape());
     return Part{whole, slice.start, slice.length, slice.step};
