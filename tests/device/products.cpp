@@ -124,7 +124,8 @@ TEST_P(ProductTest, Linear) {
       expect_fast_equals_reference(
           {"aten.linear", {draw(input), weight, draw({90})}, {}, "matmul"});
     }
-    for (std::string_view activation : {"none", "relu", "gelu", "gelu_tanh", "silu"}) {
+    for (std::string_view activation :
+         {"none", "relu", "gelu", "gelu_tanh", "quick_gelu", "silu"}) {
       for (const Sizes& residual : {output, Sizes{1, 90}, Sizes{1}}) {
         if (residual.size() > output.size()) continue;
         expect_fast_equals_reference({"linear",
@@ -162,7 +163,8 @@ TEST_P(ProductTest, SeveralLinears) {
 TEST_P(ProductTest, GatedLinear) {
   for (const Sizes& input : std::vector<Sizes>{{40}, {2, 7, 40}, {200, 33}, {0, 40}}) {
     const int64_t inner = input.back();
-    for (std::string_view activation : {"none", "relu", "gelu", "gelu_tanh", "silu"}) {
+    for (std::string_view activation :
+         {"none", "relu", "gelu", "gelu_tanh", "quick_gelu", "silu"}) {
       for (const int64_t columns : {64, 90, 1}) {
         const Sizes sizes{columns, inner};
         expect_fast_equals_reference({"gated_linear",

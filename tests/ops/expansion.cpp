@@ -36,6 +36,7 @@ class Expansions : public Calls {
         call("rotary", {q, input({s, 4}), input({s, 4})}, {{"dtype", dtype}}),
         call("linear", {hidden, x({5, 8}), x({5}), x({b, s, 5})}, {{"activation", "gelu_tanh"}}),
         call("linear", {hidden, x({5, 8}), nullptr, nullptr}, {{"activation", "silu"}}),
+        call("linear", {hidden, x({5, 8}), x({5}), nullptr}, {{"activation", "quick_gelu"}}),
         call("linears", {hidden, x({5, 8}), x({5}), x({3, 8}), nullptr}),
         call("gated_linear", {hidden, x({5, 8}), x({5, 8}), nullptr, x({5})},
              {{"activation", "gelu"}}),

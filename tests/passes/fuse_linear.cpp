@@ -27,6 +27,38 @@ TEST(FuseLinear, TakesActivations) {
   }
 }
 
+// x · σ(x) and x · σ(1.702 · x), with the product that both factors read.
+TEST(FuseLinear, TakesActivationsByTheirFormula) {
+  const std::string scaled = "%11 : float32(s0, 8) = aten.mul.Scalar(%10) {other=1.702}\n";
+  const std::string quick = scaled + "%12 : float32(s0, 8) = aten.sigmoid(%11)\n";
+  const std::string silu = "%12 : float32(s0, 8) = aten.sigmoid(%10)\n";
+  for (const auto& [statements, name] : {std::pair{quick, "quick_gelu"}, {silu, "silu"}}) {
+    for (const std::string operands : {"%10, %12", "%12, %10"}) {
+      const std::string text =
+          fused(statements + "%20 : float32(s0, 8) = aten.mul.Tensor(" + operands + ")\n");
+      const std::string expected =
+          "= linear(%0, %2, %3, None) {activation=\"" + std::string(name) + "\"}";
+      EXPECT_NE(text.find(expected), std::string::npos) << text;
+      EXPECT_EQ(text.find("aten"), std::string::npos) << text;
+    }
+  }
+  const std::string product = "%20 : float32(s0, 8) = aten.mul.Tensor(%10, %12)\n";
+  for (const std::string& kept :
+       {// another factor, something else scaled, and each value that something else reads
+        "%11 : float32(s0, 8) = aten.mul.Scalar(%10) {other=1.7}\n"
+        "%12 : float32(s0, 8) = aten.sigmoid(%11)\n" +
+            product,
+        "%11 : float32(s0, 8) = aten.mul.Scalar(%1) {other=1.702}\n"
+        "%12 : float32(s0, 8) = aten.sigmoid(%11)\n" +
+            product,
+        quick + product + "output \"z\" %10\n", quick + product + "output \"z\" %11\n",
+        quick + product + "output \"z\" %12\n",
+        quick + product + "%13 : float32(s0, 8) = aten.neg(%10)\noutput \"z\" %13\n"}) {
+    const std::string text = fused(kept);
+    EXPECT_NE(text.find("aten.linear"), std::string::npos) << text;
+  }
+}
+
 TEST(FuseLinear, TakesOneSumAfterAnActivation) {
   const std::string text = fused(
       "%11 : float32(s0, 8) = aten.relu(%10)\n"

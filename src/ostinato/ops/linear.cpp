@@ -1,4 +1,5 @@
 #include "ostinato/ir/builder.h"
+#include "ostinato/ops/activation.h"
 #include "ostinato/ops/infer.h"
 #include "ostinato/ops/ops.h"
 #include "ostinato/ops/rms_norm.h"
@@ -35,21 +36,18 @@ std::vector<ValueType> infer_aten_linear(const Node& node) {
   return {product_type(node, input, node.operand("weight"), node.operand("bias"))};
 }
 
-void check_activation(const Node& node) {
-  const std::string& activation = node.string("activation");
-  for (const std::string_view known : {"none", "relu", "gelu", "gelu_tanh", "silu"}) {
-    if (activation == known) return;
-  }
-  reject(node, "Use none, relu, gelu, gelu_tanh or silu.", "there is no activation '{}'",
-         activation);
-}
-
 Value* activate(ir::Builder& builder, const Node& node, Value* x) {
-  const std::string& activation = node.string("activation");
-  if (activation == "relu") return builder("aten.relu", {x});
-  if (activation == "silu") return builder("aten.silu", {x});
-  if (activation == "gelu") return builder("aten.gelu", {x}, {{"approximate", "none"}});
-  if (activation == "gelu_tanh") return builder("aten.gelu", {x}, {{"approximate", "tanh"}});
+  switch (activation_of(node)) {
+    case Activation::none: return x;
+    case Activation::relu: return builder("aten.relu", {x});
+    case Activation::gelu: return builder("aten.gelu", {x}, {{"approximate", "none"}});
+    case Activation::gelu_tanh: return builder("aten.gelu", {x}, {{"approximate", "tanh"}});
+    case Activation::quick_gelu: {
+      Value* scaled = builder("aten.mul.Scalar", {x}, {{"other", kQuickGelu}});
+      return builder("aten.mul.Tensor", {x, builder("aten.sigmoid", {scaled})});
+    }
+    case Activation::silu: return builder("aten.silu", {x});
+  }
   return x;
 }
 
@@ -57,7 +55,7 @@ Value* activate(ir::Builder& builder, const Node& node, Value* x) {
 std::vector<ValueType> infer_linear(const Node& node) {
   std::vector<ValueType> types = infer_aten_linear(node);
   require_broadcastable(node, node.operand("residual"), types[0].shape);
-  check_activation(node);
+  activation_of(node);
   return types;
 }
 
@@ -111,7 +109,7 @@ std::vector<ValueType> infer_gated_linear(const Node& node) {
   const ValueType up =
       product_type(node, input, node.operand("up_weight"), node.operand("up_bias"));
   require_equal(node, "the first dim of 'up_weight'", gate.shape.back(), up.shape.back());
-  check_activation(node);
+  activation_of(node);
   return {gate};
 }
 

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cmath>
 
 #include "ostinato/passes/match.h"
 #include "ostinato/passes/pass.h"
@@ -18,9 +17,6 @@ constexpr double kRootOfHalf = 0.70710678118654752440;
 constexpr double kRootOfTwoOverPi = 0.79788456080286535588;
 constexpr double kCubic = 0.044715;
 constexpr int kMostSteps = 12;  // to take a formula's product apart, and not ever longer ones
-
-/// Equal as far as float32 and models' constants go.
-bool close(double a, double b) { return std::abs(a - b) <= 1e-6 * std::abs(b); }
 
 /// A product taken apart: a number times values.
 struct Factors {
@@ -61,14 +57,14 @@ Factors factors_of(const Value* product, const Value* whole) {
 bool is_power(const Value* value, const Value* x, double number, size_t k) {
   const Factors factors = factors_of(value, x);
   const auto times = std::count(factors.values.begin(), factors.values.end(), x);
-  return close(factors.number, number) && factors.values.size() == k &&
+  return is_close(factors.number, number) && factors.values.size() == k &&
          static_cast<size_t>(times) == k;
 }
 
 /// x of √(2/π) · (x + 0.044715 · x³).
 Value* under_outer_cubic(const Node& node) {
   const std::optional<Scaled> part = scaled(node);
-  if (!part || !close(part->factor, kRootOfTwoOverPi)) return nullptr;
+  if (!part || !is_close(part->factor, kRootOfTwoOverPi)) return nullptr;
   const Node* sum = only_call_of(part->value, {"aten.add.Tensor"});
   if (sum == nullptr || !is_plain_sum(*sum)) return nullptr;
   for (const size_t side : {size_t{0}, size_t{1}}) {
@@ -84,7 +80,7 @@ Value* under_inner_cubic(const Node& node) {
   for (const size_t side : {size_t{0}, size_t{1}}) {
     const Node* line = call_of(node.operands[side], {"aten.mul.Scalar", "aten.mul.Tensor"});
     const std::optional<Scaled> part = line != nullptr ? scaled(*line) : std::nullopt;
-    if (!part || !close(part->factor, kRootOfTwoOverPi)) continue;
+    if (!part || !is_close(part->factor, kRootOfTwoOverPi)) continue;
     const std::optional<Shifted> sum = shifted(node.operands[1 - side]);
     if (sum && sum->scalar == 1 && is_power(sum->value, part->value, kCubic, 2)) {
       return part->value;
@@ -108,7 +104,7 @@ std::optional<Bend> bend_of(const Value* value) {
   if (inner == nullptr) return std::nullopt;
   if (node->op->name == "aten.erf") {
     const std::optional<Scaled> part = scaled(*inner);
-    if (!part || !close(part->factor, kRootOfHalf)) return std::nullopt;
+    if (!part || !is_close(part->factor, kRootOfHalf)) return std::nullopt;
     return Bend{part->value, "none"};
   }
   Value* x = under_outer_cubic(*inner);
@@ -131,7 +127,7 @@ std::optional<Bend> gelu_of(const Node& node) {
     const std::vector<const Value*>& values = factors.values;
     const bool pair = values.size() == 2 && std::count(values.begin(), values.end(), factor) == 1 &&
                       std::count(values.begin(), values.end(), bend->x) == 1;
-    if (pair && close(factors.number, 0.5)) return bend;
+    if (pair && is_close(factors.number, 0.5)) return bend;
   }
   return std::nullopt;
 }

@@ -1,5 +1,7 @@
 #include "ostinato/passes/match.h"
 
+#include <cmath>
+
 #include "ostinato/ops/infer.h"
 #include "ostinato/ops/slice.h"
 #include "ostinato/passes/rewrite.h"
@@ -94,6 +96,10 @@ const Value* under_root(const Node& node, size_t side) {
   const bool quotient = node.op->name == "aten.div.Tensor" && side == 0;
   const Node* root = quotient ? call_of(node.operands[1], {"aten.sqrt"}) : nullptr;
   return root != nullptr ? root->operands[0] : nullptr;
+}
+
+bool is_close(double number, double expected) {
+  return std::abs(number - expected) <= 1e-6 * std::abs(expected);
 }
 
 Value* squared(const Value* square) {

@@ -48,6 +48,9 @@ std::optional<Scaled> scaled(const ir::Node& product);
 /// v of x / √v, however that is written, x being the operand `side` of the call.
 const ir::Value* under_root(const ir::Node& node, size_t side);
 
+/// Whether the two are equal as far as float32 and models' constants go.
+bool is_close(double number, double expected);
+
 /// What is squared: by `aten.pow.Tensor_Scalar` or as a product with itself.
 ir::Value* squared(const ir::Value* square);
 

@@ -89,7 +89,7 @@ TEST_P(CudaKernels, Means) {
 
 TEST_P(CudaKernels, ProductsOfFewAndManyRows) {
   for (const int64_t rows : {1, 2, 4, 5, 70}) {
-    for (const char* activation : {"none", "relu", "gelu", "gelu_tanh", "silu"}) {
+    for (const char* activation : {"none", "relu", "gelu", "gelu_tanh", "quick_gelu", "silu"}) {
       KernelCase linear{"linear",
                         {x({1, rows, 48}), x({24, 48}), x({24}), x({1, rows, 24})},
                         {{"activation", activation}}};

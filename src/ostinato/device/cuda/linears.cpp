@@ -134,7 +134,7 @@ std::unique_ptr<Kernel> make_gated_linear(const Request& request, Functions& fun
     return nullptr;
   }
   if (y.numel() == 0) return std::make_unique<Kernel>();
-  const Activation activation = activation_of(*request.node);
+  const Activation activation = ops::activation_of(*request.node);
   const Use output{Use::Of::output, 0, 0};
   if (auto few = few_rows_of(*all)) {
     few->gated = true;

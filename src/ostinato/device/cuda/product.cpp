@@ -70,14 +70,6 @@ Plane plane_of(const TensorDesc& tensor, bool vector_is_column = false) {
 
 }  // namespace
 
-Activation activation_of(const ir::Node& node) {
-  const std::string& name = node.string("activation");
-  if (name == "relu") return Activation::relu;
-  if (name == "gelu") return Activation::gelu;
-  if (name == "gelu_tanh") return Activation::gelu_tanh;
-  return name == "silu" ? Activation::silu : Activation::none;
-}
-
 std::optional<Product> product_of(const TensorDesc& a, size_t a_index, const TensorDesc& b,
                                   size_t b_index, const TensorDesc& y, bool b_is_transposed) {
   if (!is_floating(a.dtype) || !is_floating(b.dtype)) return std::nullopt;
@@ -225,7 +217,7 @@ std::unique_ptr<Kernel> make_linear(const Request& request, Functions& functions
     product->params.added_row = product->params.y_row;
     product->params.added_column = 1;
   }
-  if (fused) product->params.activation = activation_of(*request.node);
+  if (fused) product->params.activation = ops::activation_of(*request.node);
   return launch_product(functions, *request.packed, *product, *rows, *request.inputs[1]);
 }
 

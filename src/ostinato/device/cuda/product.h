@@ -39,8 +39,6 @@ std::unique_ptr<Kernel> launch_product(Functions& functions, device::PackedWeigh
                                        const Product& product, const device::TensorDesc& a,
                                        const device::TensorDesc& b, size_t scratch_used = 0);
 
-Activation activation_of(const ir::Node& node);
-
 /// The product by cuBLASLt, with what its epilogues do not know of bias, activation and residual
 /// as launches after it; nothing where the dtypes or strides are not for it.
 /// @param scratch_offset where its workspace may begin in the kernel's scratch

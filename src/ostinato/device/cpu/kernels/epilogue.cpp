@@ -20,6 +20,7 @@ HWY_INLINE VecF activate(VecF x) {
     case Activation::relu: return hn::IfThenElse(hn::Lt(x, zero()), zero(), x);  // keeps NaN
     case Activation::gelu: return gelu_erf(x);
     case Activation::gelu_tanh: return gelu_tanh(x);
+    case Activation::quick_gelu: return quick_gelu(x);
     case Activation::silu: return silu(x);
   }
 }
@@ -93,6 +94,7 @@ EpilogueFunction find_for(Activation activation) {
     case Activation::relu: return finish<T, Y, Activation::relu>;
     case Activation::gelu: return finish<T, Y, Activation::gelu>;
     case Activation::gelu_tanh: return finish<T, Y, Activation::gelu_tanh>;
+    case Activation::quick_gelu: return finish<T, Y, Activation::quick_gelu>;
     case Activation::silu: return finish<T, Y, Activation::silu>;
   }
   return nullptr;

@@ -1,11 +1,12 @@
 #pragma once
 
 #include "ostinato/device/cpu/kernels/tile.h"
+#include "ostinato/ops/activation.h"
 
 /// What becomes of a tile's sums on their way to the output.
 namespace ostinato::cpu {
 
-enum class Activation : uint8_t { none, relu, gelu, gelu_tanh, silu };
+using ops::Activation;
 
 /// A matrix of the output's dtype that is added; null for none.
 struct Addend {

@@ -6,14 +6,6 @@ namespace ostinato::cpu {
 
 namespace {
 
-Activation activation_of(std::string_view name) {
-  if (name == "relu") return Activation::relu;
-  if (name == "gelu") return Activation::gelu;
-  if (name == "gelu_tanh") return Activation::gelu_tanh;
-  if (name == "silu") return Activation::silu;
-  return Activation::none;
-}
-
 // input (..., in), weight (out, in), bias (out): operand 0 and those of these indices
 ProductSpec linear_spec(const device::Request& request, size_t weight, size_t bias,
                         std::optional<size_t> residual = {}) {
@@ -38,7 +30,7 @@ std::unique_ptr<Kernel> make_aten_linear(const device::Request& request) {
 std::unique_ptr<Kernel> make_linear(const device::Request& request) {
   if (!multiplies(request)) return nullptr;
   ProductSpec spec = linear_spec(request, 1, 2, 3);
-  spec.activation = activation_of(request.node->string("activation"));
+  spec.activation = ops::activation_of(*request.node);
   return make_product(request, std::move(spec));
 }
 
@@ -57,7 +49,7 @@ std::unique_ptr<Kernel> make_gated_linear(const device::Request& request) {
   if (!multiplies(request)) return nullptr;
   ProductSpec spec = linear_spec(request, 1, 3);
   spec.parts.push_back(linear_spec(request, 2, 4).parts[0]);
-  spec.activation = activation_of(request.node->string("activation"));
+  spec.activation = ops::activation_of(*request.node);
   spec.gated = true;
   return make_product(request, std::move(spec));
 }

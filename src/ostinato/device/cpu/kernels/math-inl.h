@@ -119,6 +119,11 @@ HWY_INLINE VecF gelu_tanh(VecF x) {
   return hn::Div(x, y);
 }
 
+/// x · sigmoid(1.702 · x)
+HWY_INLINE VecF quick_gelu(VecF x) {
+  return hn::Div(x, hn::Add(set(1.0f), exp(hn::Mul(x, set(-1.702f)))));
+}
+
 /// Rounded towards the nearest, ties to even.
 HWY_INLINE VecF round(VecF x) { return hn::Round(x); }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "ostinato/device/cuda/kernels/activation.cuh"
 #include "ostinato/device/cuda/kernels/pipeline.cuh"
 #include "ostinato/device/cuda/kernels/product.h"
 #include "ostinato/device/cuda/persistent/task.h"
@@ -220,18 +221,6 @@ __device__ void multiply(Block& block, const Product& task) {
   }
 }
 
-__device__ inline float gated(float x, Gate gate) {
-  switch (gate) {
-    case Gate::none: return x;
-    case Gate::relu: return x > 0 || x != x ? x : 0.0f;
-    case Gate::gelu: return x * 0.5f * (1 + erff(x * 0.70710678118654752f));
-    case Gate::gelu_tanh:
-      return 0.5f * x * (1 + tanhf(0.79788456080286536f * (x + 0.044715f * x * x * x)));
-    case Gate::silu: return x / (1 + expf(-x));
-  }
-  return x;
-}
-
 /// Whether `a` comes before `b` in argmax: NaN before all, of equals the first.
 __device__ inline bool comes_before(const Best& a, const Best& b) {
   const bool a_nan = a.value != a.value, b_nan = b.value != b.value;
@@ -268,7 +257,7 @@ __device__ void finish_rows(const Block& block, const Product& task) {
     }
     if (bias != nullptr) sums[0] += to_float(bias[row]);
     if (second != nullptr) sums[1] += to_float(second[row]);
-    float value = gated(sums[0], task.activation);
+    float value = activated(sums[0], task.activation);
     if (task.matrices == 2) value *= sums[1];
     if (residual != nullptr) value += load_shared_result(residual + row);
     const T kept = from_float<T>(value);

@@ -1,21 +1,10 @@
 #pragma once
 
+#include "ostinato/device/cuda/kernels/activation.cuh"
 #include "ostinato/device/cuda/kernels/product.h"
 #include "ostinato/device/cuda/kernels/walk.cuh"
 
 namespace ostinato::cuda {
-
-__device__ inline float activated(float x, Activation activation) {
-  switch (activation) {
-    case Activation::none: return x;
-    case Activation::relu: return x > 0 || x != x ? x : 0.0f;
-    case Activation::gelu: return x * 0.5f * (1 + erff(x * 0.70710678118654752f));
-    case Activation::gelu_tanh:
-      return 0.5f * x * (1 + tanhf(0.79788456080286536f * (x + 0.044715f * x * x * x)));
-    case Activation::silu: return x / (1 + expf(-x));
-  }
-  return x;
-}
 
 /// What becomes of one sum.
 __device__ inline void finish(const Operands& operands, const ProductParams& params, int64_t batch,

@@ -1,10 +1,11 @@
 #pragma once
 
 #include "ostinato/device/cuda/kernels/rows.h"
+#include "ostinato/ops/activation.h"
 
 namespace ostinato::cuda {
 
-enum class Activation : int32_t { none, relu, gelu, gelu_tanh, silu };
+using ops::Activation;
 
 /// y = activation(alpha·a·b + bias) + beta·added, for each matrix of a batch.
 /// Operands: a, b, bias or none, added or none, y.

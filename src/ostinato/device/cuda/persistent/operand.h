@@ -41,22 +41,6 @@ inline bool has_dense_heads(const device::TensorDesc& desc) {
          (sizes[1] == 1 || strides[1] == sizes[3]);
 }
 
-/// What a call applies to its product.
-inline Gate gate_of(const Call& call) {
-  const ir::Node& node = *call.request.node;
-  const auto& attributes = node.op->attributes;
-  if (std::none_of(attributes.begin(), attributes.end(),
-                   [](const ir::AttrSpec& spec) { return spec.name == "activation"; })) {
-    return Gate::none;
-  }
-  const std::string& name = node.string("activation");
-  return name == "relu"        ? Gate::relu
-         : name == "gelu"      ? Gate::gelu
-         : name == "gelu_tanh" ? Gate::gelu_tanh
-         : name == "silu"      ? Gate::silu
-                               : Gate::none;
-}
-
 /// What one weight of a call gives; of a gated call two weights.
 struct Part {
   Operand weights[2], biases[2], residual, output;

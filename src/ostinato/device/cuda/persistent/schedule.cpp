@@ -265,7 +265,7 @@ Product Planner::product_of(const Call& call, std::vector<int>& after) {
 void Planner::take_product(const Call& call) {
   std::vector<int> after;
   Product product = product_of(call, after);
-  product.activation = gate_of(call);
+  product.activation = ops::activation_of(*call.request.node);
   const std::vector<Part> parts = parts_of(call);
   product.matrices = parts[0].weights[1].given() ? 2 : 1;
   product.segments = static_cast<int32_t>((product.depth + kMostUnit - 1) / kMostUnit);

@@ -2,6 +2,8 @@
 
 #include <cstdint>
 
+#include "ostinato/ops/activation.h"
+
 #ifdef __CUDACC__
 #define OSTINATO_BOTH __host__ __device__ inline
 #else
@@ -59,7 +61,6 @@ struct Embed {
 };
 
 enum class Input : int32_t { plain, normed, joined };
-enum class Gate : int32_t { none, relu, gelu, gelu_tanh, silu };
 
 /// A run of rows of a matrix times a vector: act(W·x + b) + residual, or with two matrices
 /// act(W₀·x + b₀) · (W₁·x + b₁). The vector is read as it is, or through an RMSNorm, or joined from
@@ -74,7 +75,7 @@ struct Product {
   int32_t first_row;   ///< in the result, for `best`
   int32_t keep_input;  ///< the task before on this SM left the vector in shared memory
   Input prologue;
-  Gate activation;
+  ops::Activation activation;
   int32_t heads, head_dim, splits, window;
   float eps;
 };
