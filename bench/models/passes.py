@@ -3,12 +3,12 @@
     PYTHONPATH=build/release/python python bench/models/passes.py OSTINATO \\
         [--vit FOLDER] [--minilm FOLDER] [--qwen3 FOLDER] [--qwen-block]
 
-Prints the Markdown tables of docs/passes.md: calls a layer that compute something (from the same
-model with one layer fewer), bytes that all calls read and write (as `ostinato inspect --passes`
-counts them), and latency. A pass's latency is that of `ostinato bench` without it, beside one with
-all passes in alternating processes; passes that find nothing are named below. FOLDERs are as
-`ostinato new-model` or HuggingFace makes them; OSTINATO is the command. The block of Qwen's first
-generation at the width of its 7B is captured by the torch.compile backend from qwen_block.py.
+Prints the Markdown tables of docs/passes.md: calls a layer that compute something, bytes that all
+calls read and write (as `ostinato inspect --layers --passes` counts both), and latency. A pass's
+latency is that of `ostinato bench` without it, beside one with all passes in alternating processes;
+passes that find nothing are named below. FOLDERs are as `ostinato new-model` or HuggingFace makes
+them; OSTINATO is the command. The block of Qwen's first generation at the width of its 7B is
+captured by the torch.compile backend from qwen_block.py.
 """
 
 import argparse
@@ -24,7 +24,6 @@ from pathlib import Path
 
 import qwen_block
 import torch
-from growth import with_layers
 from safetensors.torch import save_file
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "bool": torch.bool}
@@ -42,13 +41,12 @@ class Workload:
 
 @dataclass
 class Subject:
-    """A model, the same with one layer fewer, and what to run of it."""
+    """A model, and what to run of it."""
 
     path: Path
-    smaller: Path
     bench: list[str]
     workloads: list[Workload]
-    weights: list[str] = field(default_factory=list)  # for `inspect`, of both
+    weights: list[str] = field(default_factory=list)  # for `inspect`
 
 
 class Engine:
@@ -67,10 +65,6 @@ class Engine:
         runs = self.json("inspect", path, "--passes", *flags)["passes"]
         return list(dict.fromkeys(run["name"] for run in runs))
 
-    def kernels(self, path, flags, off) -> int:
-        """Calls that compute something."""
-        return sum(self.json("inspect", path, "--kernels", *flags, *off)["kernels"].values())
-
 
 def latencies(engine: Engine, subject: Subject, off) -> list[float]:
     """Of each workload, in ms, by a process of their own."""
@@ -88,7 +82,7 @@ def latencies(engine: Engine, subject: Subject, off) -> list[float]:
 class Row:
     """A workload with some passes."""
 
-    kernels: float  # a layer
+    kernels: int  # a layer
     bytes: float
     milliseconds: float | None = None  # None where nothing was measured
     ratio: float = 1.0
@@ -100,10 +94,10 @@ class Row:
 
 def work(engine: Engine, subject: Subject, workload: Workload, off) -> Row:
     """Counted, not measured."""
-    flags = [*workload.inspect, *subject.weights]
-    counts = [engine.kernels(path, flags, off) for path in (subject.path, subject.smaller)]
-    runs = engine.json("inspect", subject.path, "--passes", *flags, *off)["passes"]
-    return Row(counts[0] - counts[1], runs[-1]["bytes_after"])
+    flags = [*workload.inspect, *subject.weights, *off]
+    report = engine.json("inspect", subject.path, "--layers", "--passes", *flags)
+    (layers,) = report["layers"]
+    return Row(layers["kernels"], report["passes"][-1]["bytes_after"])
 
 
 def tables(engine: Engine, subject: Subject, rounds: int):
@@ -140,27 +134,22 @@ def tables(engine: Engine, subject: Subject, rounds: int):
         print(f"\nNothing to do for: {', '.join(nothing[i])}.\n", flush=True)
 
 
-def folder_subject(folder, scratch, bench, workloads) -> Subject:
+def folder_subject(folder, bench, workloads) -> Subject:
     """A model in a folder."""
-    folder = Path(folder)
-    layers = json.loads((folder / "config.json").read_text())["num_hidden_layers"]
-    smaller = with_layers(folder, layers - 1, scratch / folder.name)
-    return Subject(folder, smaller, bench, workloads, ["--weights", "random"])
+    return Subject(Path(folder), bench, workloads, ["--weights", "random"])
 
 
-def captured(layers: int, scratch: Path) -> Path:
-    """The graph of the first-generation block, and random weights beside it."""
-    folder = scratch / f"block-{layers}"
+def captured(folder: Path) -> Path:
+    """The graph of four layers of the first generation, and random weights beside it."""
     code = (
         "import torch, qwen_block\n"
         "from ostinato.backend import ostinato\n"
         f"ids = torch.zeros(1, {LENGTH}, dtype=torch.int64)\n"
-        f"model = qwen_block.empty({layers})\n"
+        "model = qwen_block.empty(4)\n"
         "run = torch.compile(model, backend=ostinato, fullgraph=True)\n"
         "with torch.inference_mode():\n    run(ids)\n"
     )
     path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path if entry)
-    folder.mkdir()
     environment = os.environ | {"TORCH_COMPILE_DEBUG": "1", "PYTHONPATH": path}
     subprocess.run([sys.executable, "-c", code], check=True, cwd=folder, env=environment)
     (text,) = folder.rglob("engine_graph_0.txt")
@@ -193,39 +182,34 @@ def main():
     engine = Engine(arguments.program)
     forward = ["batches", 0, "lanes", "graph", "latency_ms", "p50"]
     text = qwen_block.TEXT
-    with tempfile.TemporaryDirectory() as name:
-        scratch = Path(name)
-        if arguments.vit:
-            workloads = [Workload("ViT-B/16, float32, one picture", [], forward)]
-            flags = ["--iterations", 20]
-            subject = folder_subject(arguments.vit, scratch, flags, workloads)
-            tables(engine, subject, arguments.rounds)
-        if arguments.minilm:
-            workloads = [Workload("all-MiniLM-L6-v2, float32, a text", [], forward)]
-            flags = ["--prompt", text, "--iterations", 50]
-            subject = folder_subject(arguments.minilm, scratch, flags, workloads)
-            tables(engine, subject, arguments.rounds)
-        if arguments.qwen3:
-            prompt = ["generation", "prompts", 0, "lanes", "graph"]
-            cache = ["--kv-cache", 256]
-            workloads = [
-                Workload("Qwen3-0.6B, bfloat16, a prompt", [*cache, "--sequence", LENGTH],
-                         [*prompt, "first_token_ms"]),
-                Workload("Qwen3-0.6B, bfloat16, a step of decoding", [*cache, "--sequence", 1],
-                         [*prompt, "ms_per_token"]),
-                Workload("Qwen3-0.6B, bfloat16, the whole sequence without a cache",
-                         ["--sequence", LENGTH], forward),
-            ]  # fmt: skip
-            flags = ["--prompt", text, "--iterations", 5, "--warmup", 1, "--max-new-tokens", 32]
-            subject = folder_subject(arguments.qwen3, scratch, flags, workloads)
-            tables(engine, subject, arguments.rounds)
-        if arguments.qwen_block:
-            title = f"Qwen, first generation, four layers of 7B, bfloat16, {LENGTH} tokens"
-            paths = [captured(layers, scratch) for layers in (4, 3)]
-            workloads = [Workload(title, [], forward)]
-            ids = paths[0].with_name("ids.safetensors")
+    if arguments.vit:
+        workloads = [Workload("ViT-B/16, float32, one picture", [], forward)]
+        subject = folder_subject(arguments.vit, ["--iterations", 20], workloads)
+        tables(engine, subject, arguments.rounds)
+    if arguments.minilm:
+        workloads = [Workload("all-MiniLM-L6-v2, float32, a text", [], forward)]
+        flags = ["--prompt", text, "--iterations", 50]
+        tables(engine, folder_subject(arguments.minilm, flags, workloads), arguments.rounds)
+    if arguments.qwen3:
+        prompt = ["generation", "prompts", 0, "lanes", "graph"]
+        cache = ["--kv-cache", 256]
+        workloads = [
+            Workload("Qwen3-0.6B, bfloat16, a prompt", [*cache, "--sequence", LENGTH],
+                     [*prompt, "first_token_ms"]),
+            Workload("Qwen3-0.6B, bfloat16, a step of decoding", [*cache, "--sequence", 1],
+                     [*prompt, "ms_per_token"]),
+            Workload("Qwen3-0.6B, bfloat16, the whole sequence without a cache",
+                     ["--sequence", LENGTH], forward),
+        ]  # fmt: skip
+        flags = ["--prompt", text, "--iterations", 5, "--warmup", 1, "--max-new-tokens", 32]
+        tables(engine, folder_subject(arguments.qwen3, flags, workloads), arguments.rounds)
+    if arguments.qwen_block:
+        title = f"Qwen, first generation, four layers of 7B, bfloat16, {LENGTH} tokens"
+        with tempfile.TemporaryDirectory() as folder:
+            path = captured(Path(folder))
+            ids = path.with_name("ids.safetensors")
             flags = ["--inputs", ids, "--iterations", 5, "--warmup", 1]
-            tables(engine, Subject(*paths, flags, workloads), arguments.rounds)
+            tables(engine, Subject(path, flags, [Workload(title, [], forward)]), arguments.rounds)
 
 
 if __name__ == "__main__":

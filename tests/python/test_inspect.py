@@ -36,6 +36,20 @@ def test_memory_of_a_step(report, refused, tiny):
     refused("inspect", tiny / "bert", "--memory", "--kv-cache", "9", texts=["causal"])
 
 
+def test_layers(report, run, tiny):
+    """Every layer of a model is found in each mode, and fewer calls in the graph's."""
+    config = json.loads((tiny / "qwen" / "config.json").read_text())
+    found = {}
+    for mode in ("graph", "eager", "reference"):
+        (found[mode],) = report("qwen", "--layers", "--mode", mode)["layers"]
+        assert found[mode]["count"] == config["num_hidden_layers"]
+        assert len(found[mode]["calls"]) == found[mode]["nodes"] >= found[mode]["kernels"]
+        assert found[mode]["calls"][0].endswith('@ "model.layers.0.input_layernorm"')
+    assert found["graph"]["kernels"] == 8 < found["eager"]["kernels"]
+    assert found["graph"]["bytes"] < found["eager"]["bytes"]
+    assert "2 layers, each of 16 calls" in run("inspect", tiny / "qwen", "--layers").stdout
+
+
 def test_passes(report):
     """Costs follow one another, and fusing saves calls and bytes but no FLOPs of products."""
     rows = report("bert", "--passes")["passes"]

@@ -9,7 +9,9 @@
 #include "ostinato/cli/output.h"
 #include "ostinato/cli/pass_table.h"
 #include "ostinato/cli/progress.h"
+#include "ostinato/ir/aliases.h"
 #include "ostinato/ir/text.h"
+#include "ostinato/passes/layers.h"
 #include "ostinato/plan/eager.h"
 #include "ostinato/runtime/evaluate.h"
 #include "ostinato/runtime/passes_for.h"
@@ -20,7 +22,7 @@ namespace ostinato::cli {
 namespace {
 
 struct Flags : CommonFlags {
-  bool passes = false, memory = false, kernels = false;
+  bool passes = false, memory = false, kernels = false, layers = false;
   std::string explain, html;
   double gigaflops = 0;   ///< a second, of all threads; none: 80 for each
   double gigabytes = 16;  ///< a second
@@ -90,6 +92,41 @@ Json kernel_report(const plan::Plan& plan) {
   return counts;
 }
 
+/// The layers of a graph whose sizes are integers, each kind with what one of them costs and calls.
+Json layer_report(const ir::Graph& graph, const passes::Ceilings& ceilings) {
+  const auto aliases = ir::find_aliases(graph);
+  Json report = Json::array();
+  for (const passes::Layers& layers : passes::find_layers(graph)) {
+    passes::Cost cost;
+    Json texts = Json::array();
+    for (const ir::Node* call : layers.calls) {
+      cost += passes::cost_of(*call, aliases, ceilings);
+      texts.push_back(ir::to_string(*call));
+    }
+    report.push_back({{"count", layers.count},
+                      {"nodes", cost.nodes},
+                      {"kernels", cost.kernels},
+                      {"flops", cost.flops},
+                      {"bytes", cost.bytes},
+                      {"predicted_ms", cost.seconds * 1e3},
+                      {"calls", std::move(texts)}});
+  }
+  return report;
+}
+
+void print_layers(const Json& report) {
+  if (report.empty()) output("no layers: no part of the graph comes again with other weights\n");
+  for (const Json& layers : report) {
+    output(
+        "{} layers, each of {} calls, {} of them kernels: {:.3f} GFLOP, {:.2f} MB, predicted "
+        "{:.3f} ms\n",
+        layers["count"].get<size_t>(), layers["nodes"].get<size_t>(),
+        layers["kernels"].get<size_t>(), layers["flops"].get<double>() / 1e9,
+        layers["bytes"].get<double>() / 1e6, layers["predicted_ms"].get<double>());
+    for (const Json& call : layers["calls"]) output("  {}\n", call.get<std::string>());
+  }
+}
+
 /// The whole `forward`, or the graph that `generate` replays.
 ir::Graph graph_of(const runtime::Source& source, const Flags& flags) {
   if (!flags.cache) return source.forward();
@@ -124,6 +161,7 @@ void watch_passes(const ir::Graph& unchanged, const EngineOptions& engine, PassT
 void print(const Json& report, const PassTable& table) {
   if (report.contains("graph")) output("{}", report["graph"].get<std::string>());
   if (report.contains("memory")) print_memory(report["memory"]);
+  if (report.contains("layers")) print_layers(report["layers"]);
   if (report.contains("passes")) table.print();
   if (report.contains("explain")) print_explanation(report["explain"]);
   if (report.contains("html")) output("{}\n", report["html"].get<std::string>());
@@ -154,6 +192,9 @@ void run(const Flags& flags) {
   Json report = Json::object();
   if (flags.passes) report["passes"] = table.report();
   if (!flags.explain.empty()) report["explain"] = explain(program.graph(), history, flags.explain);
+  if (flags.layers) {
+    report["layers"] = layer_report(program.graph().specialise(bindings), ceilings_of(flags));
+  }
   if (flags.memory || flags.kernels) {
     const plan::Plan plan = program.plan(bindings, program.options().threads);
     if (flags.memory) report["memory"] = memory_report(plan, unchanged.specialise(bindings));
@@ -186,24 +227,29 @@ void add_inspect(CLI::App& app) {
       "--memory", flags->memory,
       "Constants, states and arena as planned, what no plan can beat, and what eager needs");
   verb->add_flag("--kernels", flags->kernels, "How many launches of each operator");
+  verb->add_flag("--layers", flags->layers,
+                 "The calls and the cost of one layer, and how many there are like it");
   verb->add_option(
       "--explain", flags->explain,
       "A call's operands, readers, source lines, and the calls that passes made it of: "
       "by id, operator, source, or the name of a weight or input");
   verb->add_option("--html", flags->html, "Write a page with a picture of the graph to this file")
       ->check(is_path());
-  verb->add_option("--peak-gflops", flags->gigaflops,
-                   "For --passes: GFLOP/s of the machine; 80 for each thread if not given")
+  verb->add_option(
+          "--peak-gflops", flags->gigaflops,
+          "For --passes and --layers: GFLOP/s of the machine; 80 for each thread if not given")
       ->check(CLI::PositiveNumber);
-  verb->add_option("--bandwidth", flags->gigabytes, "For --passes: GB/s of the machine's memory")
+  verb->add_option("--bandwidth", flags->gigabytes,
+                   "For --passes and --layers: GB/s of the machine's memory")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  verb->add_option("--batch-size", flags->batch_size, "For --passes, --memory and --kernels")
+  verb->add_option("--batch-size", flags->batch_size,
+                   "For --passes, --layers, --memory and --kernels")
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
   verb->add_option("--sequence", flags->sequence,
-                   "Tokens, for --passes, --memory and --kernels; 128 if not given and the model "
-                   "takes as many")
+                   "Tokens, for --passes, --layers, --memory and --kernels; 128 if not given and "
+                   "the model takes as many")
       ->check(CLI::Range(1, 1 << 20));
   verb->add_option("--kv-cache", flags->cache,
                    "The graph that generate replays, with a cache of so many tokens")
@@ -212,7 +258,7 @@ void add_inspect(CLI::App& app) {
       "Examples:\n"
       "  ostinato inspect vit-base-patch16-224 > vit.graph\n"
       "  ostinato inspect all-MiniLM-L6-v2 --passes --explain linear\n"
-      "  ostinato inspect qwen3-0.6b --html qwen3.html\n"
+      "  ostinato inspect qwen3-0.6b --layers --html qwen3.html\n"
       "  ostinato inspect vit-base-patch16-224 --memory --batch-size 8");
   verb->callback([flags] { run(*flags); });
 }

@@ -133,6 +133,15 @@ double bytes_of_call(const Node& node, const Aliases& aliases) {
 
 }  // namespace
 
+Cost& Cost::operator+=(const Cost& other) {
+  nodes += other.nodes;
+  kernels += other.kernels;
+  flops += other.flops;
+  bytes += other.bytes;
+  seconds += other.seconds;
+  return *this;
+}
+
 Cost cost_of(const Node& node, const Aliases& aliases, const Ceilings& ceilings) {
   const bool is_view = node.op->traits.view &&
                        std::all_of(node.results.begin(), node.results.end(),
@@ -147,12 +156,7 @@ Cost cost_of(const ir::Graph& graph, const Ceilings& ceilings) {
   const Aliases aliases = ir::find_aliases(graph);
   Cost sum;
   for (const auto& node : graph.nodes()) {
-    const Cost cost = cost_of(*node, aliases, ceilings);
-    sum.nodes += cost.nodes;
-    sum.kernels += cost.kernels;
-    sum.flops += cost.flops;
-    sum.bytes += cost.bytes;
-    sum.seconds += cost.seconds;
+    sum += cost_of(*node, aliases, ceilings);
   }
   return sum;
 }

@@ -25,6 +25,8 @@ struct Cost {
   double bytes = 0;
   /// The sum over the calls of the longer of FLOPs and bytes at the machine's ceilings.
   double seconds = 0;
+
+  Cost& operator+=(const Cost& other);
 };
 
 /// The cost of one call of a graph whose sizes are all integers.
