@@ -36,9 +36,10 @@ function(ostinato_add_cuda target)
     list(APPEND images ${image})
     string(APPEND assembly
            "    \".balign 16\\n.hidden ostinato_${name}\\n.globl ostinato_${name}\\n\"\n"
-           "    \"ostinato_${name}: .incbin \\\"${image}\\\"\\n\"\n")
-    string(APPEND declarations "extern const char ostinato_${name}[];\n")
-    string(APPEND names "ostinato_${name}, ")
+           "    \"ostinato_${name}: .incbin \\\"${image}\\\"\\n\"\n"
+           "    \".hidden ostinato_${name}_end\\n.globl ostinato_${name}_end\\nostinato_${name}_end:\\n\"\n")
+    string(APPEND declarations "extern const char ostinato_${name}[], ostinato_${name}_end[];\n")
+    string(APPEND names "    std::string_view(ostinato_${name}, ostinato_${name}_end),\n")
   endforeach()
   set(carrier ${CMAKE_CURRENT_BINARY_DIR}/cuda/images.cpp)
   file(CONFIGURE OUTPUT ${carrier} CONTENT [[
@@ -48,8 +49,9 @@ __asm__(".pushsection .rodata\n"
 extern "C" {
 @declarations@}
 namespace ostinato::cuda {
-std::span<const void* const> kernel_images() {
-  static const void* const images[] = {@names@};
+std::span<const std::string_view> kernel_images() {
+  static const std::string_view images[] = {
+@names@  };
   return images;
 }
 }  // namespace ostinato::cuda

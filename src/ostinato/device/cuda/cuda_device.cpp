@@ -6,6 +6,7 @@
 #include <map>
 #include <mutex>
 
+#include "ostinato/base/digest.h"
 #include "ostinato/base/error.h"
 #include "ostinato/device/cuda/capture.h"
 #include "ostinato/device/cuda/images.h"
@@ -51,9 +52,9 @@ class Opened final : public Functions {
     OSTINATO_CUDA(cuMemPoolCreate, &pool_, &properties);
     cuuint64_t keep_all = ~cuuint64_t{0};
     OSTINATO_CUDA(cuMemPoolSetAttribute, pool_, CU_MEMPOOL_ATTR_RELEASE_THRESHOLD, &keep_all);
-    for (const void* image : kernel_images()) {
+    for (const std::string_view image : kernel_images()) {
       CUmodule module = nullptr;
-      OSTINATO_CUDA(cuModuleLoadData, &module, image);
+      OSTINATO_CUDA(cuModuleLoadData, &module, image.data());
       modules_.push_back(module);
     }
   }
@@ -62,6 +63,13 @@ class Opened final : public Functions {
   int multiprocessors() const override { return multiprocessors_; }
   std::string model() const override {
     return fmt::format("{} sm_{} {}", name_of(device_), capability_of(device_), multiprocessors_);
+  }
+  std::string code() const override {
+    std::string digests;
+    for (const std::string_view image : kernel_images()) {
+      digests += digest({reinterpret_cast<const uint8_t*>(image.data()), image.size()}).str();
+    }
+    return digests;
   }
   std::shared_ptr<void> allocate(size_t bytes) override { return allocate(bytes, nullptr); }
   double seconds_of(const std::function<void(CUstream)>& queue) override {

@@ -65,6 +65,8 @@ class Functions {
   virtual int multiprocessors() const = 0;
   /// What measurements hold for: the GPU's name and compute capability.
   virtual std::string model() const = 0;
+  /// The same of the kernels themselves: digests of their code, which a newer build may change.
+  virtual std::string code() const = 0;
   /// Memory of the device, for measurements.
   virtual std::shared_ptr<void> allocate(size_t bytes) = 0;
   /// How long what is queued takes, the mean of a few times after the first.

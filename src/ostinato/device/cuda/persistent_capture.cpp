@@ -305,9 +305,9 @@ std::vector<Race::Result> results_of(const std::vector<persistent::Call>& calls)
   return results;
 }
 
-/// All that decides which is faster: the GPU, and what is called with which sizes.
+/// All that decides which is faster: the GPU, the kernels, and what is called with which sizes.
 std::string key_of(const std::vector<persistent::Call>& calls, const Functions& functions) {
-  std::string key = "decode step " + functions.model();
+  std::string key = fmt::format("decode step {} {}", functions.model(), functions.code());
   for (const persistent::Call& call : calls) {
     key += fmt::format("\n{}", call.request.node->op->name);
     for (const auto& desc : call.request.inputs) {
