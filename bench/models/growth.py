@@ -56,13 +56,15 @@ def head(title: str, size: str, *more) -> None:
 
 
 def with_layers(folder: Path, layers: int, made: Path) -> Path:
-    """A new folder with the model's configuration for its first so many layers."""
+    """A new folder with the tokenizer, and the configuration for the first so many layers."""
     config = json.loads((folder / "config.json").read_text())
     config["num_hidden_layers"] = layers
     if "layer_types" in config:
         config["layer_types"] = config["layer_types"][:layers]
     made.mkdir()
     (made / "config.json").write_text(json.dumps(config))
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (made / name).symlink_to((folder / name).resolve())
     return made
 
 
@@ -121,8 +123,6 @@ def main() -> None:
         head("Layers: Qwen3-0.6B's, bfloat16, the whole of 14 tokens", "layers")
         for layers in LAYERS:
             model = with_layers(arguments.qwen3, layers, scratch / f"layers-{layers}")
-            for name in ("tokenizer.json", "tokenizer_config.json"):
-                (model / name).symlink_to((arguments.qwen3 / name).resolve())
             flags = ["--weights", "random", "--max-new-tokens", 1, "--prompt", SENTENCE]
             row(layers, *forward(model, "--dtype", "bfloat16", *flags))
 
