@@ -470,10 +470,11 @@ size_t runs_on_device(std::string_view op) {
 
 std::vector<std::tuple<Isa, DType>> all_isas_and_dtypes() {
   std::vector<std::tuple<Isa, DType>> all;
-  const auto isas = device_under_test() == nullptr ? available_isas() : std::vector<Isa>{isa()};
-  for (Isa isa : isas) {
-    for (DType dtype : {DType::float32, DType::bfloat16, DType::float16})
+  for (Isa isa : isas_under_test()) {
+    for (DType dtype : {DType::float32, DType::bfloat16, DType::float16}) {
+      if (isa == Isa::amx && dtype != DType::bfloat16) continue;  // as the level below
       all.emplace_back(isa, dtype);
+    }
   }
   return all;
 }

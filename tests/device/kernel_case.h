@@ -41,6 +41,9 @@ struct KernelCase {
 /// program has its own of this function.
 device::Device* device_under_test();
 
+/// The levels of instructions that the cases run on; each test program has its own of this, too.
+std::vector<Isa> isas_under_test();
+
 /// How often an operator's cases ran on that device's kernels.
 size_t runs_on_device(std::string_view op);
 

@@ -14,6 +14,8 @@ device::Device* device_under_test() {
   return device;
 }
 
+std::vector<Isa> isas_under_test() { return {isa()}; }
+
 namespace {
 
 /// After all tests: every operator with a kernel was held to the reference kernels.

@@ -3,6 +3,8 @@
 #include <cpuid.h>
 #include <fmt/ranges.h>
 #include <hwy/targets.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <array>
 #include <atomic>
@@ -31,20 +33,20 @@ struct Features {
   bool avx512_bf16 = false, amx = false;
 };
 
+// Linux saves the tiles of those processes only that have asked (arch_prctl, since 5.16).
+bool may_use_tiles() {
+  constexpr int kRequestPermission = 0x1023, kTileData = 18;
+  return ::syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+
 // What Highway does not tell.
 Features detect_features() {
   Features result;
   unsigned a = 0, b = 0, c = 0, d = 0;
   if (__get_cpuid_count(7, 1, &a, &b, &c, &d) != 0) result.avx512_bf16 = (a >> 5 & 1u) != 0;
   if (__get_cpuid_count(7, 0, &a, &b, &c, &d) != 0) {
-    constexpr unsigned kAmx = 1u << 22 | 1u << 24 | 1u << 25;  // bf16, tile, int8
-    result.amx = (d & kAmx) == kAmx;
-  }
-  if (result.amx) {  // the operating system must save the tiles
-    unsigned low = 0, high = 0;
-    asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-    constexpr unsigned kTiles = 3u << 17;
-    result.amx = (low & kTiles) == kTiles;
+    constexpr unsigned kAmx = 1u << 22 | 1u << 24;  // bf16, tile
+    result.amx = (d & kAmx) == kAmx && may_use_tiles();
   }
   return result;
 }

@@ -6,7 +6,7 @@
 namespace ostinato::cpu {
 
 /// Levels of instruction sets, each with all of those before it. `sse2` is what every x86-64 has;
-/// `avx512` stands for F, BW, DQ and VL; `amx` for tiles with int8 and bfloat16.
+/// `avx512` stands for F, BW, DQ and VL; `amx` for tiles of bfloat16.
 enum class Isa { sse2, sse4, avx2, avx512, avx512_bf16, amx };
 
 /// The name in `OSTINATO_ISA` and in reports: that of the enumerator.

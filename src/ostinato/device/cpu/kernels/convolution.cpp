@@ -79,6 +79,7 @@ class Convolution final : public Kernel {
   };
 
   int64_t element() const { return static_cast<int64_t>(size_of(spec_.dtype)); }
+  int64_t tile_rows() const { return kernel_.multiply.rows; }
   int64_t left_stride() const {
     return kernel_.steps(spec_.inner()) * kernel_.depth * static_cast<int64_t>(size_of(kernel_.a));
   }
@@ -122,7 +123,7 @@ Convolution::Convolution(const device::Request& request, ConvolutionSpec spec)
   const double flops = 2.0 * static_cast<double>(spec_.images * spec_.groups * spec_.outputs) *
                        static_cast<double>(spec_.positions()) * static_cast<double>(spec_.inner());
   position_units_ = (spec_.positions() + kPanelGroup - 1) / kPanelGroup;
-  row_units_ = (spec_.outputs + kTileRows - 1) / kTileRows;
+  row_units_ = (spec_.outputs + tile_rows() - 1) / tile_rows();
   grid_ = cut_grid(row_units_, spec_.images * spec_.groups * position_units_,
                    workers_for(flops / kFlopsPerMicrosecond, request.threads));
   workers_ = grid_.count();
@@ -182,7 +183,7 @@ const char* Convolution::weight_rows(const Args& args, int64_t group, Range rows
 void Convolution::run(const Args& args, Worker worker) const {
   char* scratch = static_cast<char*>(args.scratch) + worker.index * worker_bytes_;
   const Range tiles = part_of(row_units_, grid_.row(worker));
-  const Range rows{tiles.begin * kTileRows, std::min(tiles.end * kTileRows, spec_.outputs)};
+  const Range rows{tiles.begin * tile_rows(), std::min(tiles.end * tile_rows(), spec_.outputs)};
   const Range units = part_of(spec_.images * spec_.groups * position_units_, grid_.column(worker));
   for (int64_t unit = units.begin; unit < units.end;) {
     const int64_t pair = unit / position_units_, first = unit % position_units_;

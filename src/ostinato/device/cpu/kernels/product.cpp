@@ -102,6 +102,7 @@ class Product final : public Kernel {
   };
 
   int64_t element() const { return static_cast<int64_t>(size_of(spec_.dtype)); }
+  int64_t tile_rows() const { return kernel_.multiply.rows; }
   int64_t staged_stride() const {
     return kernel_.steps(spec_.inner) * kernel_.depth * static_cast<int64_t>(size_of(kernel_.a));
   }
@@ -202,15 +203,15 @@ void Product::choose_left() {
   if (adjacent && staged_) convert_ = find_convert(spec_.dtype, kernel_.a);
   // As many rows as stay in the L2 cache beside a panel; all of them where that costs nothing, or
   // where each block would pack all panels again.
-  constexpr int64_t kStaged = 512 << 10, kLeast = 16 * kTileRows;
+  constexpr int64_t kStaged = 512 << 10, kLeast = 96;
   row_block_ = spec_.rows;
   if (staged_) {
     const int64_t fit = kStaged / std::max<int64_t>(1, staged_stride());
-    row_block_ = std::min(row_block_, std::max(kLeast, fit / kTileRows * kTileRows));
+    row_block_ = std::min(row_block_, std::max(kLeast, fit / tile_rows() * tile_rows()));
   } else if (all_are(Right::Kind::packed)) {
     // Even blocks: one of few rows would read all panels again for little.
     const int64_t blocks = std::max<int64_t>(1, (spec_.rows + kLeast) / (2 * kLeast));
-    row_block_ = round_up((spec_.rows + blocks - 1) / blocks, kTileRows);
+    row_block_ = round_up((spec_.rows + blocks - 1) / blocks, tile_rows());
   }
 }
 
@@ -224,7 +225,7 @@ void Product::choose_workers(int threads) {
       std::max(flops / kFlopsPerMicrosecond,
                products * static_cast<double>(element()) / kBytesPerMicrosecond);
   const int most = workers_for(microseconds, threads);
-  const int64_t units = (spec_.rows + kTileRows - 1) / kTileRows;
+  const int64_t units = (spec_.rows + tile_rows() - 1) / tile_rows();
   row_units_ = spec_.ends ? std::min<int64_t>(units, 1) : spec_.batch * units;
   grid_ = cut_grid(row_units_, panels_, most);
   workers_ = grid_.count();
@@ -252,8 +253,8 @@ void Product::cut_blocks() {
     for (int64_t unit = units.begin; unit < units.end;) {
       const int64_t first = unit % units_each;
       const int64_t last = std::min(units_each, first + units.end - unit);
-      const int64_t end = std::min(last * kTileRows, spec_.rows);
-      for (int64_t row = first * kTileRows; row < end; row += row_block_) {
+      const int64_t end = std::min(last * tile_rows(), spec_.rows);
+      for (int64_t row = first * tile_rows(); row < end; row += row_block_) {
         const Range rows{row, std::min(row + row_block_, end)};
         blocks_[static_cast<size_t>(i)].push_back({unit / units_each, rows});
       }
@@ -389,7 +390,7 @@ void Product::multiply_panel(const Job& job, const Panel& at, const char* follow
     }
     finish(job, at, first + row, makes_gates ? gate_ : epilogue_, epilogue);
     if (!spec_.residual) return;
-    const int64_t next = row + rows, end = std::min(next + kTileRows, tile.rows);
+    const int64_t next = row + rows, end = std::min(next + tile_rows(), tile.rows);
     for (int64_t i = next; i < end; ++i) {
       ask_for(addend(*spec_.residual, job, first + i, at.column), at.columns * element());
     }

@@ -84,6 +84,7 @@ class Attention final : public Kernel {
   };
 
   int64_t group() const { return spec_.heads / spec_.kv_heads; }
+  int64_t tile_rows() const { return few_ ? kTileRows : kernel_.multiply.rows; }
   void choose_blocks(int threads);
   void lay_out_workspace();
   Range keys_of(int64_t query, int64_t position) const;
@@ -174,9 +175,9 @@ void Attention::lay_out_workspace() {
     offset = workspace_.bytes;
     workspace_.bytes += round_up(bytes, 64);
   };
-  place(workspace_.query, kTileRows * left_stride_);
-  place(workspace_.scores, kTileRows * kKeyBlock * 4);
-  place(workspace_.weights, values_ == Values::pairs ? kTileRows * kKeyBlock * 2 : 0);
+  place(workspace_.query, tile_rows() * left_stride_);
+  place(workspace_.scores, tile_rows() * kKeyBlock * 4);
+  place(workspace_.weights, values_ == Values::pairs ? tile_rows() * kKeyBlock * 2 : 0);
   place(workspace_.bias, spec_.mask ? kKeyBlock * 4 : 0);
   place(workspace_.keys, panels_bytes(kernel_, spec_.depth, panel_keys));
   place(workspace_.wide_keys, kernel_.b == DType::float16 ? spec_.depth * panel_keys * 4 : 0);
@@ -231,7 +232,7 @@ void Attention::attend(const Unit& unit) const {
     if (values_ == Values::pairs) pack_values(unit, block);
     if (values_ == Values::rows) widen_values(unit, block);
     for (int64_t row = 0, count; row < unit.rows; row += count) {
-      count = next_tile_rows(unit.rows - row);
+      count = next_tile_rows(unit.rows - row, tile_rows());
       attend_tile(unit, block, {row, row + count});
     }
   }
@@ -298,7 +299,7 @@ void Attention::attend_tile(const Unit& unit, Range block, Range rows) const {
   }
   stage_queries(unit, rows);
   multiply_keys(unit, block, keys, rows.end - rows.begin);
-  float corrections[kTileRows];
+  float corrections[kMostTileRows];
   for (int64_t row = rows.begin; row < rows.end; ++row) {
     float* scores = unit.at<float>(workspace_.scores) + (row - rows.begin) * kKeyBlock;
     corrections[row - rows.begin] = soften_row(unit, block, keys, row, scores);
@@ -376,7 +377,7 @@ float Attention::soften_row(const Unit& unit, Range block, Range tile, int64_t r
 
 void Attention::add_values(const Unit& unit, Range block, Range keys, Range rows,
                            const float* corrections) const {
-  alignas(64) float products[kTileRows * kPanelColumns];
+  alignas(64) float products[kMostTileRows * kPanelColumns];
   Tile tile{};
   tile.c = products;
   tile.c_stride = kPanelColumns;

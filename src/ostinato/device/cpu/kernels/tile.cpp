@@ -169,7 +169,9 @@ HWY_EXPORT(find_tile_kernel);
 
 TileKernel tile_kernel(DType dtype) {
   TileKernel kernel = HWY_DYNAMIC_DISPATCH(find_tile_kernel)(dtype);
-  if (dtype == DType::bfloat16 && isa() >= Isa::avx512_bf16) kernel.multiply = multiply_bf16_native;
+  if (dtype != DType::bfloat16 || isa() < Isa::avx512_bf16) return kernel;
+  kernel.multiply = multiply_bf16_native;
+  if (isa() >= Isa::amx) kernel.multiply = {multiply_bf16_amx, kMostTileRows};
   return kernel;
 }
 

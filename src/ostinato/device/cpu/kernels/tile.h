@@ -12,8 +12,9 @@ namespace ostinato::cpu {
 inline constexpr int64_t kPanelColumns = 64;
 inline constexpr int64_t kPanelGroup = 16;
 
-/// The most rows that a tile has.
+/// The most rows that a tile has whose sums are in vectors, and the most that any has.
 inline constexpr int64_t kTileRows = 6;
+inline constexpr int64_t kMostTileRows = 32;
 
 /// c = a · b. One step is one element of the inner dim, or two that lie side by side in bfloat16:
 /// there each row of `b` holds pairs, one a column.
@@ -25,14 +26,23 @@ struct Tile {
   int64_t steps;
   float* c;
   int64_t c_stride;  ///< floats from row to row
-  int64_t rows;      ///< from 1 to `kTileRows`
+  int64_t rows;      ///< from 1 to what the function takes
   int64_t columns;   ///< from 1 to `kPanelColumns`; for `multiply` a multiple of `kPanelGroup`
   /// Two lines that `multiply` asks the L2 cache for in each step, so many bytes further each time.
   /// Null for none.
   const char* ahead;
   int64_t ahead_stride;
 };
-using TileFunction = void (*)(const Tile& tile);
+
+/// What makes such products, and the most rows that it takes at once.
+struct TileFunction {
+  using Run = void (*)(const Tile& tile);
+  Run run;
+  int64_t rows;
+
+  TileFunction(Run function = nullptr, int64_t most = kTileRows) : run(function), rows(most) {}
+  void operator()(const Tile& tile) const { run(tile); }
+};
 
 /// How a dtype is multiplied at the current ISA.
 struct TileKernel {
@@ -53,11 +63,11 @@ struct TileKernel {
 /// @param dtype float32, bfloat16 or float16
 TileKernel tile_kernel(DType dtype);
 
-/// How many rows of those that are left make the next tile: two tiles of even height are faster
-/// than a full one and a flat one.
-inline int64_t next_tile_rows(int64_t left) {
-  if (left >= 2 * kTileRows) return kTileRows;
-  return left > kTileRows ? (left + 1) / 2 : left;
+/// How many rows of those that are left make the next tile of at most so many: two tiles of even
+/// height are faster than a full one and a flat one.
+inline int64_t next_tile_rows(int64_t left, int64_t most) {
+  if (left >= 2 * most) return most;
+  return left > most ? (left + 1) / 2 : left;
 }
 
 /// Rows times one panel, tile by tile: `finish(c, row, rows)` is called with each tile's sums, in
@@ -66,15 +76,15 @@ inline int64_t next_tile_rows(int64_t left) {
 ///     follows, or null
 template <typename F>
 void for_each_tile(TileFunction multiply, const Tile& all, F&& finish) {
-  alignas(64) float sums[kTileRows * kPanelColumns];
+  alignas(64) float sums[kMostTileRows * kPanelColumns];
   Tile tile = all;
   tile.c = sums;
   tile.c_stride = kPanelColumns;
-  const int64_t tiles = (all.rows + kTileRows - 1) / kTileRows;
+  const int64_t tiles = (all.rows + multiply.rows - 1) / multiply.rows;
   if (tiles == 1) tile.ahead = nullptr;  // the processor's own prefetching is faster then
   tile.ahead_stride = (all.b_stride + tiles - 1) / tiles;  // each tile's share
   for (int64_t row = 0; row < all.rows; row += tile.rows) {
-    tile.rows = next_tile_rows(all.rows - row);
+    tile.rows = next_tile_rows(all.rows - row, multiply.rows);
     tile.a = static_cast<const char*>(all.a) + row * all.a_stride;
     multiply(tile);
     if (tile.ahead != nullptr) tile.ahead += tile.steps * tile.ahead_stride;
@@ -84,5 +94,8 @@ void for_each_tile(TileFunction multiply, const Tile& all, F&& finish) {
 
 /// `multiply` for bfloat16 with AVX512-BF16's dot product; only where `isa()` has that.
 void multiply_bf16_native(const Tile& tile);
+
+/// The same on AMX's tiles, of up to `kMostTileRows`; only where `isa()` has those.
+void multiply_bf16_amx(const Tile& tile);
 
 }  // namespace ostinato::cpu

@@ -1,0 +1,78 @@
+#include "ostinato/device/cpu/kernels/tile.h"
+
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "device/amx_emulator.h"
+#include "device/kernel_case.h"
+#include "ostinato/base/dtype.h"
+#include "support/random.h"
+
+namespace ostinato::cpu {
+namespace {
+
+// Of eighths no sum here rounds, so that every order of adding gives the same.
+float eighth(Random& random) { return static_cast<float>(random(-16, 16)) / 8; }
+
+struct Problem {
+  int64_t rows, columns, steps;
+};
+
+void expect_product_of_pairs(TileFunction multiply, const Problem& problem) {
+  const auto [rows, columns, steps] = problem;
+  SCOPED_TRACE(testing::Message() << rows << " x " << steps << " x " << columns);
+  Random random(7);
+  // Rows of both sides are longer than what is multiplied.
+  const int64_t a_row = 2 * steps + 6, b_row = 2 * columns + 32, c_row = columns + 3;
+  constexpr float kUntouched = -12345;
+  std::vector<bfloat16> a(static_cast<size_t>(rows * a_row));
+  std::vector<bfloat16> b(static_cast<size_t>(steps * b_row + 1));
+  std::vector<float> c(static_cast<size_t>(rows * c_row), kUntouched);
+  for (bfloat16& value : a) value = from_float<bfloat16>(eighth(random));
+  for (bfloat16& value : b) value = from_float<bfloat16>(eighth(random));
+  Tile tile{};
+  tile.a = a.data();
+  tile.a_stride = a_row * 2;
+  tile.b = b.data();
+  tile.b_stride = b_row * 2;
+  tile.steps = steps;
+  tile.c = c.data();
+  tile.c_stride = c_row;
+  tile.rows = rows;
+  tile.columns = columns;
+  tile.ahead = reinterpret_cast<const char*>(b.data());
+  tile.ahead_stride = 64;
+  multiply(tile);
+  for (int64_t i = 0; i < rows; ++i) {
+    for (int64_t j = 0; j < c_row; ++j) {
+      float want = j < columns ? 0 : kUntouched;
+      for (int64_t k = 0; k < 2 * steps && j < columns; ++k) {
+        want += to_float(a[static_cast<size_t>(i * a_row + k)]) *
+                to_float(b[static_cast<size_t>(k / 2 * b_row + 2 * j + k % 2)]);
+      }
+      ASSERT_EQ(c[static_cast<size_t>(i * c_row + j)], want) << i << ", " << j;
+    }
+  }
+}
+
+TEST(Tile, MultipliesPairsOnEveryLevel) {
+  const Isa before = isa();
+  for (const Isa level : isas_under_test()) {
+    SCOPED_TRACE(name_of(level));
+    use_isa(level);
+    const TileFunction multiply = tile_kernel(DType::bfloat16).multiply;
+    for (int64_t rows = 1; rows <= multiply.rows; ++rows) {
+      for (const int64_t columns : {16, 32, 48, 64}) {
+        for (const int64_t steps : {0, 1, 15, 16, 17, 40}) {
+          expect_product_of_pairs(multiply, {rows, columns, steps});
+          EXPECT_EQ(tiles_in_use(), 0);
+        }
+      }
+    }
+  }
+  use_isa(before);
+}
+
+}  // namespace
+}  // namespace ostinato::cpu
