@@ -69,6 +69,8 @@ KERNELS_PER_LAYER = 6
 # A warp's instructions for 512 bytes of weights: two loads, sixteen conversions, eight products.
 INSTRUCTIONS = 26 / 512
 ISSUED_PER_CLOCK = 4
+RING = 6 * 32768  # bytes in flight or waiting on a multiprocessor
+CHOICE = 2  # waits between the last use of weights and the choice of a token that all have seen
 
 
 def used_per_second(card: Card, batch: int) -> float:
@@ -76,10 +78,22 @@ def used_per_second(card: Card, batch: int) -> float:
     return card.multiprocessors * card.clock * ISSUED_PER_CLOCK / (INSTRUCTIONS * batch)
 
 
-def step_seconds(model: Model, card: Card, context: int, wait_us: float, batch: int = 1) -> float:
+def pause_seconds(card: Card, wait_us: float, ahead: bool) -> float:
+    """In which nothing is copied between two tokens of a launch.
+
+    Copied ahead of the choice, a ring of weights fills it and the wait for the embedding after it.
+    """
+    if not ahead:
+        return CHOICE * wait_us * 1e-6
+    return max(0.0, (CHOICE + 1) * wait_us * 1e-6 - card.multiprocessors * RING / card.bandwidth)
+
+
+def step_seconds(
+    model: Model, card: Card, context: int, wait_us: float, batch: int = 1, ahead: bool = True
+) -> float:
     """As a persistent launch."""
     cache = batch * model.cache_bytes(context)
-    copied = (model.weight_bytes() + cache) / card.bandwidth
+    copied = (model.weight_bytes() + cache) / card.bandwidth + pause_seconds(card, wait_us, ahead)
     used = model.weight_bytes() / used_per_second(card, batch) + cache / used_per_second(card, 1)
     return max(copied, model.stages() * wait_us * 1e-6 + used)
 
@@ -114,6 +128,10 @@ def tables() -> str:
         ]
         for batch in (1, 2, 4, 8, 16)
     ]
+    by_border = [
+        [name, *(f"{step_seconds(qwen, h200, 512, wait, ahead=a) * 1e6:.0f}" for wait in WAITS_US)]
+        for name, a in (("copied ahead", True), ("copied when the token is chosen", False))
+    ]
     by_model = [
         [
             model.name,
@@ -128,7 +146,9 @@ def tables() -> str:
         [
             "Qwen3-0.6B on an H200, µs a step, by context:",
             table(["context", "graph of kernels", *waits], by_wait),
-            "The same at 1.5 µs a wait, µs a step of a whole batch, by context:",
+            "At context 512, by when a step's first weights are copied:",
+            table(["", *waits], by_border),
+            "At 1.5 µs a wait, µs a step of a whole batch, by context:",
             table(["batch", "128", "512", "4096"], by_batch),
             "At context 512 and 1.5 µs a wait, tokens/s:",
             table(

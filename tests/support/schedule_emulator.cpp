@@ -67,6 +67,13 @@ const T* Emulator::read(const Ref& ref, int64_t count) {
 }
 
 template <typename T>
+const T* Emulator::copy(const Ref& ref, int64_t count) {
+  const T* begin = read<T>(ref, count);
+  accesses_.back().copied = true;
+  return begin;
+}
+
+template <typename T>
 T* Emulator::write(const Ref& ref, int64_t count) {
   auto* begin = const_cast<T*>(read<T>(ref, count));
   accesses_.back().write = true;
@@ -195,7 +202,7 @@ void Emulator::product(const Product& task) {
   const std::vector<float> x = vector_of<T>(task);
   const T *weights[2]{}, *biases[2]{};
   for (int m = 0; m < task.matrices; ++m) {
-    weights[m] = read<T>(task.weights[m], int64_t{task.rows} * task.depth);
+    weights[m] = copy<T>(task.weights[m], int64_t{task.rows} * task.depth);
     biases[m] = read<T>(task.biases[m], task.rows);
   }
   const T* residual = read<T>(task.residual, task.rows);
@@ -251,8 +258,8 @@ void Emulator::attend(const Attend& task) {
     cache.offset += static_cast<uint64_t>(first) * head_size;
     return cache;
   };
-  const T* old_keys = read<T>(rows(task.key_cache, keys.begin), (keys.end - keys.begin) * dim);
-  const T* old_values = read<T>(rows(task.value_cache, keys.begin), (keys.end - keys.begin) * dim);
+  const T* old_keys = copy<T>(rows(task.key_cache, keys.begin), (keys.end - keys.begin) * dim);
+  const T* old_values = copy<T>(rows(task.value_cache, keys.begin), (keys.end - keys.begin) * dim);
   std::vector<T> key, value;
   if (task.split == 0) {
     for (const float x : turned<T>(task, task.key, task.key_weight, position)) {
@@ -302,6 +309,31 @@ void Emulator::pick(const Pick& task) {
   token(step_, true) = largest->index;
 }
 
+namespace {
+
+/// The task of so many steps later, on counters of its own.
+Task moved(Task task, int32_t counters) {
+  task.signal += counters;
+  for (Wait& wait : task.waits) {
+    if (wait.counter >= 0) wait.counter += counters;
+  }
+  return task;
+}
+
+/// What a multiprocessor's copying warp does for a task: it waits for nothing but, where an earlier
+/// step of the launch wrote to the cache, for all tasks that did.
+Task copy_of(const Task& task, int step, const Schedule& schedule) {
+  Task copy{};
+  copy.kind = Kind::check;
+  copy.call = task.call;
+  if (task.kind == Kind::attend && step > 0) {
+    copy.waits[0] = {task.signal + (step - 1) * schedule.counters, task.attend.in_stage};
+  }
+  return copy;
+}
+
+}  // namespace
+
 Schedule unrolled(const Schedule& schedule, int steps, std::vector<Access>& accesses, bool waits) {
   Schedule result = schedule;
   result.tasks.clear();
@@ -309,6 +341,17 @@ Schedule unrolled(const Schedule& schedule, int steps, std::vector<Access>& acce
   result.counters = schedule.counters * steps + 1;  // the last one: of tasks without work
   const size_t tasks = schedule.tasks.size() * static_cast<size_t>(steps);
   std::vector<int> numbers(tasks + schedule.first.size() * static_cast<size_t>(steps));
+  std::vector<int> copies(numbers.size());
+  const auto add = [&](std::vector<int>& of, size_t number, const Task& task) {
+    of[number] = static_cast<int>(result.tasks.size());
+    result.tasks.push_back(task);
+  };
+  const auto each = [&](size_t sm, int step, auto&& take) {
+    for (int32_t i = schedule.first[sm]; i < schedule.first[sm + 1]; ++i) {
+      const auto index = static_cast<size_t>(i);
+      take(index + static_cast<size_t>(step) * schedule.tasks.size(), schedule.tasks[index]);
+    }
+  };
   for (size_t sm = 0; sm + 1 < schedule.first.size(); ++sm) {
     result.first.push_back(static_cast<int32_t>(result.tasks.size()));
     for (int step = 0; step < steps; ++step) {
@@ -318,25 +361,28 @@ Schedule unrolled(const Schedule& schedule, int steps, std::vector<Access>& acce
         border.signal = result.counters - 1;
         border.waits[0] = {schedule.following->chosen + (step - 1) * schedule.counters, 1};
         if (!waits) border.waits[0] = {};
-        numbers[tasks + sm * static_cast<size_t>(steps) + static_cast<size_t>(step - 1)] =
-            static_cast<int>(result.tasks.size());
-        result.tasks.push_back(border);
+        add(numbers, tasks + sm * static_cast<size_t>(steps) + static_cast<size_t>(step - 1),
+            border);
       }
-      for (int32_t i = schedule.first[sm]; i < schedule.first[sm + 1]; ++i) {
-        Task task = schedule.tasks[static_cast<size_t>(i)];
-        task.signal += step * schedule.counters;
-        for (Wait& wait : task.waits) {
-          if (wait.counter >= 0) wait.counter += step * schedule.counters;
-        }
-        const size_t number =
-            static_cast<size_t>(i) + static_cast<size_t>(step) * schedule.tasks.size();
-        numbers[number] = static_cast<int>(result.tasks.size());
-        result.tasks.push_back(task);
-      }
+      each(sm, step, [&](size_t number, const Task& task) {
+        add(numbers, number, moved(task, step * schedule.counters));
+      });
+    }
+  }
+  for (size_t sm = 0; sm + 1 < schedule.first.size(); ++sm) {
+    result.first.push_back(static_cast<int32_t>(result.tasks.size()));
+    for (int step = 0; step < steps; ++step) {
+      each(sm, step, [&](size_t number, const Task& task) {
+        if (task.kind != Kind::product && task.kind != Kind::attend) return;
+        add(copies, number, copy_of(task, step, schedule));
+        result.tasks.back().signal = result.counters - 1;
+      });
     }
   }
   result.first.push_back(static_cast<int32_t>(result.tasks.size()));
-  for (Access& access : accesses) access.task = numbers[static_cast<size_t>(access.task)];
+  for (Access& access : accesses) {
+    access.task = (access.copied ? copies : numbers)[static_cast<size_t>(access.task)];
+  }
   return result;
 }
 

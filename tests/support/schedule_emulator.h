@@ -17,6 +17,7 @@ struct Access {
   int task;
   uintptr_t begin, end;
   bool write;
+  bool copied = false;  ///< by the copying warp, which does not wait for the task's turn
 };
 
 /// A task that read an index which it must not.
@@ -44,6 +45,8 @@ class Emulator {
   std::byte* at(const Ref& ref) const;
   template <typename T>
   const T* read(const Ref& ref, int64_t count);
+  template <typename T>
+  const T* copy(const Ref& ref, int64_t count);
   template <typename T>
   T* write(const Ref& ref, int64_t count);
   int border_of(size_t sm, int step, int steps) const;
@@ -75,9 +78,10 @@ class Emulator {
 };
 
 /// So many steps of one launch as a schedule of one step, in which a task without work stands for
-/// the wait between two steps of a multiprocessor. Changes the accesses of such a launch to its
-/// tasks' numbers.
-/// @param waits false: leaves those waits out
+/// the wait between two steps of a multiprocessor, and a second list for each multiprocessor for
+/// what its copying warp does, as far ahead as its waits allow. Changes the accesses of such a
+/// launch to its tasks' numbers.
+/// @param waits false: leaves the waits between two steps out
 Schedule unrolled(const Schedule& schedule, int steps, std::vector<Access>& accesses,
                   bool waits = true);
 

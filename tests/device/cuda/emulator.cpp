@@ -4,6 +4,7 @@
 #include <ucontext.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <map>
 #include <memory>
@@ -35,7 +36,13 @@ class Block {
   /// Each thread until it waits; false when all are done.
   bool go_on() {
     while (begun_ < states_.size()) resume(*idle_fiber());
-    if (!release()) return false;
+    if (!release()) {
+      if (!copies_.empty()) {
+        std::fputs("a block ended while copies were on their way\n", stderr);
+        std::abort();
+      }
+      return false;
+    }
     for (unsigned i = 0; i < states_.size(); ++i) {
       if (states_[i] != State::runnable) continue;
       thread_index.x = i;
@@ -55,6 +62,21 @@ class Block {
     fiber_of_[self] = current_;
     leave(*current_);
     thread_index.x = self;
+  }
+
+  void begin_copy(const void* barrier, std::function<void()> copy) {
+    copies_.emplace_back(barrier, std::move(copy));
+  }
+
+  void finish_copies(const void* barrier) {
+    for (auto it = copies_.begin(); it != copies_.end();) {
+      if (it->first != barrier) {
+        ++it;
+        continue;
+      }
+      it->second();
+      it = copies_.erase(it);
+    }
   }
 
   void note_wait() { waited_[thread_index.x] = true; }
@@ -168,6 +190,7 @@ class Block {
   std::vector<bool> waited_;
   std::vector<Fiber*> fiber_of_;
   std::vector<std::unique_ptr<Fiber>> fibers_;
+  std::vector<std::pair<const void*, std::function<void()>>> copies_;  // by their barriers
   Fiber* current_ = nullptr;
   unsigned begun_ = 0, first_ = 0;
   int rounds_ = 0;  // in which threads did nothing but poll
@@ -197,6 +220,10 @@ void wait_for_warp() { running->wait(State::at_warp); }
 void wait_for_first(unsigned threads) { running->wait_for_first(threads); }
 void wait_for_others() { running->wait(State::polling); }
 void note_wait() { running->note_wait(); }
+void begin_copy(const void* barrier, std::function<void()> copy) {
+  running->begin_copy(barrier, std::move(copy));
+}
+void finish_copies(const void* barrier) { running->finish_copies(barrier); }
 uint64_t* lane_slots() { return running->slots + thread_index.x / 32 * 32; }
 char* shared_memory() { return running->shared.data()->bytes; }
 

@@ -30,6 +30,10 @@ void wait_for_first(unsigned threads);
 void wait_for_others();
 /// The block's own, as much as the launch asks for.
 char* shared_memory();
+/// A copy that goes on beside the block's threads, until somebody finishes those of its barrier. A
+/// block that ends before its copies ends the process.
+void begin_copy(const void* barrier, std::function<void()> copy);
+void finish_copies(const void* barrier);
 /// The 8 bytes that each lane of the warp gave last.
 uint64_t* lane_slots();
 

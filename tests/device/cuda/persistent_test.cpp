@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <numeric>
 
+#include "device/cuda/emulator.h"
 #include "device/cuda/fake_driver.h"
 #include "ostinato/device/cuda/persistent_capture.h"
 #include "ostinato/runtime/context.h"
@@ -204,6 +205,17 @@ TEST(Choice, IsForcedByTheEnvironment) {
   const Forced forced("maybe");
   expect_error([&] { step(*open(graph, "cuda"), 1, 0); }, ErrorCode::invalid_argument,
                "OSTINATO_PERSISTENT to be on or off, got 'maybe'");
+}
+
+/// What the tests' driver would not find on its own: the kernel waits before it ends a block.
+TEST(PersistentCopies, MayNotBeOnTheirWayWhenABlockEnds) {
+  const emulator::Kernel careless{[](const void*, const void*) {
+                                    emulator::note_wait();
+                                    emulator::begin_copy(nullptr, [] {});
+                                  },
+                                  0};
+  EXPECT_DEATH(emulator::launch(careless, {.grid = {1, 1, 1}}, nullptr, nullptr),
+               "a block ended while copies were on their way");
 }
 
 TEST(PersistentFaults, NameTheBadIndexAndGoOn) {

@@ -2,8 +2,9 @@
 
 #include "device/cuda/emulator.h"
 
-/// On the host what Hopper's copies and barriers do, and counters between blocks: a copy is done at
-/// once, a thread that has to wait lets the others go on.
+/// On the host what Hopper's copies and barriers do, and counters between blocks: one copy in three
+/// is done at once and the others not before somebody waits for them, so that both reading too
+/// early and letting go too early show. A thread that has to wait lets the others go on.
 namespace ostinato::cuda {
 
 struct Barrier {
@@ -35,14 +36,22 @@ inline void arrive_and_expect(Barrier& barrier, uint32_t bytes) {
   arrive(barrier);
 }
 inline void wait(Barrier& barrier, uint32_t parity) {
-  while (barrier.parity == parity) pause();
+  for (;;) {
+    emulator::finish_copies(&barrier);
+    if (barrier.parity != parity) return;
+    pause();
+  }
 }
 inline void bulk_copy(void* shared, const void* global, uint32_t bytes, Barrier& barrier) {
   const auto whole = [](const void* at) { return reinterpret_cast<uintptr_t>(at) % 16 == 0; };
   if (!whole(shared) || !whole(global) || bytes % 16 != 0 || bytes == 0) std::abort();
-  std::memcpy(shared, global, bytes);
-  barrier.bytes -= static_cast<int32_t>(bytes);
-  complete(barrier);
+  emulator::begin_copy(&barrier, [=, &barrier] {
+    std::memcpy(shared, global, bytes);
+    barrier.bytes -= static_cast<int32_t>(bytes);
+    complete(barrier);
+  });
+  static unsigned begun = 0;
+  if (++begun % 3 == 0) emulator::finish_copies(&barrier);
 }
 
 inline void acquire_for_copies() {}

@@ -35,42 +35,6 @@ __device__ Queue queue_of(const Operands& operands, const Launched& params) {
           params.times == 0 ? nullptr : reinterpret_cast<Times*>(memory + params.times)};
 }
 
-/// A stage's bytes, once its last ones have been used.
-__device__ void fill(Ring& ring, const char* first, const char* second, uint32_t bytes) {
-  Barrier& full = ring.full[ring.slot];
-  wait(ring.empty[ring.slot], ring.parity ^ 1);
-  arrive_and_expect(full, second != nullptr ? 2 * bytes : bytes);
-  bulk_copy(ring.stage(), first, bytes, full);
-  if (second != nullptr) bulk_copy(ring.stage() + kStageBytes / 2, second, bytes, full);
-  ring.next();
-}
-
-__device__ void load(Block& block, const Product& task) {
-  const int units = task.rows * task.segments, per_stage = units_per_stage(task);
-  const int64_t bytes = static_cast<int64_t>(task.depth / task.segments) * 2;
-  const char *first = block.at(task.weights[0]), *second = block.at(task.weights[1]);
-  for (int begin = 0; begin < units; begin += per_stage) {
-    const int count = min(per_stage, units - begin);
-    fill(block.ring, first + begin * bytes, second == nullptr ? nullptr : second + begin * bytes,
-         static_cast<uint32_t>(count * bytes));
-  }
-}
-
-/// Keys and values of earlier steps, which no task of this one writes.
-__device__ void load(Block& block, const Attend& task) {
-  const int64_t position = position_of(block, task.position);
-  if (position < 0 || position >= task.capacity) return;
-  const Keys keys = keys_of(position, task.window, task.splits, task.split);
-  const int per_stage = keys_per_stage(task);
-  const int64_t bytes = static_cast<int64_t>(task.head_dim) * 2;
-  const char *first = block.at(task.key_cache), *second = block.at(task.value_cache);
-  for (int64_t begin = keys.begin; begin < keys.end; begin += per_stage) {
-    const int64_t count = min(static_cast<int64_t>(per_stage), keys.end - begin);
-    fill(block.ring, first + begin * bytes, second + begin * bytes,
-         static_cast<uint32_t>(count * bytes));
-  }
-}
-
 __device__ void wait_until(const int32_t* counter, int32_t count) {
   while (acquire(counter) < count) pause();
 }
@@ -82,30 +46,111 @@ __device__ bool stops_at(const Launched& params, int64_t token) {
   return false;
 }
 
-/// Whether another step follows, known when the token has been chosen; by then all tasks that write
-/// are done. The loader waits too, so that it copies nothing that is never used.
+/// Copies what all tasks of a block's list read of weights and caches, in their order, as soon as
+/// there is room, whether or not their turn has come, and step after step. It runs ahead into a
+/// step whose token has not been chosen, and which a stop token would leave out.
+struct Loader {
+  Block& block;
+  const Launched& params;
+  const Queue& queue;
+  bool certain = true;  // that the step runs
+  int ahead = 0;        // stages filled before that was certain
+
+  __device__ void load_all() {
+    while (load_step() && runs() && block.step + 1 < params.steps) {
+      ++block.step;
+      certain = false;
+      ahead = 0;
+    }
+    drain();
+  }
+
+  __device__ bool load_step() {
+    for (int i = queue.first; i < queue.last; ++i) {
+      const Task& task = queue.tasks[i];
+      if (task.kind == Kind::product && !load(task.product)) return false;
+      if (task.kind == Kind::attend && !load(task.attend, task.signal)) return false;
+    }
+    return true;
+  }
+
+  /// Whether the step runs, known when its token has been chosen.
+  __device__ bool runs() {
+    if (certain) return true;
+    wait_until(queue.counters + params.chosen, block.step);
+    return certain = !stops_at(params, __ldcg(block.tokens + block.step - 1));
+  }
+
+  __device__ bool load(const Product& task) {
+    const int units = task.rows * task.segments, per_stage = units_per_stage(task);
+    const int64_t bytes = static_cast<int64_t>(task.depth / task.segments) * 2;
+    const char *first = block.at(task.weights[0]), *second = block.at(task.weights[1]);
+    for (int begin = 0; begin < units; begin += per_stage) {
+      const int count = min(per_stage, units - begin);
+      if (!fill(first + begin * bytes, second == nullptr ? nullptr : second + begin * bytes,
+                static_cast<uint32_t>(count * bytes))) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  /// Keys and values of earlier steps: before the launch, or of one whose tasks that write to this
+  /// cache are done. No task of this step writes them.
+  __device__ bool load(const Attend& task, int32_t signal) {
+    const int64_t position = position_of(block, task.position);
+    if (position < 0 || position >= task.capacity) return true;
+    if (block.step > 0) {
+      wait_until(queue.counters + signal, block.step * task.in_stage);
+      acquire_for_copies();
+    }
+    const Keys keys = keys_of(position, task.window, task.splits, task.split);
+    const int per_stage = keys_per_stage(task);
+    const int64_t bytes = static_cast<int64_t>(task.head_dim) * 2;
+    const char *first = block.at(task.key_cache), *second = block.at(task.value_cache);
+    for (int64_t begin = keys.begin; begin < keys.end; begin += per_stage) {
+      const int64_t count = min(static_cast<int64_t>(per_stage), keys.end - begin);
+      if (!fill(first + begin * bytes, second + begin * bytes,
+                static_cast<uint32_t>(count * bytes))) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  /// A stage, once the bytes in it have been used. Those of steps that run always are, and so a
+  /// whole ring can be filled for the next step before it is known to run.
+  /// @return false where it does not run
+  __device__ bool fill(const char* first, const char* second, uint32_t bytes) {
+    Ring& ring = block.ring;
+    if (!certain && ahead++ == ring.count && !runs()) return false;
+    Barrier& full = ring.full[ring.slot];
+    wait(ring.empty[ring.slot], ring.parity ^ 1);
+    arrive_and_expect(full, second != nullptr ? 2 * bytes : bytes);
+    bulk_copy(ring.stage(), first, bytes, full);
+    if (second != nullptr) bulk_copy(ring.stage() + kStageBytes / 2, second, bytes, full);
+    ring.next();
+    return true;
+  }
+
+  /// Until nothing is on its way into shared memory: a block must not end before.
+  __device__ void drain() {
+    const Ring& ring = block.ring;
+    for (int i = 0; i < ring.count; ++i) {
+      wait(ring.full[i], i < ring.slot ? ring.parity : ring.parity ^ 1);
+    }
+  }
+};
+
+/// For the consumers, whether another step follows, known when the token has been chosen; by then
+/// all tasks that write are done.
 __device__ bool follow(Block& block, const Launched& params, const Queue& queue) {
   if (block.step + 1 == params.steps) return false;
-  const bool loads = threadIdx.x == kConsumers;
-  if (loads || threadIdx.x == 0) wait_until(queue.counters + params.chosen, block.step + 1);
-  if (loads) {
-    acquire_for_copies();  // of keys and values that the step wrote
-  } else {
-    sync_consumers();
-  }
+  if (threadIdx.x == 0) wait_until(queue.counters + params.chosen, block.step + 1);
+  sync_consumers();
   if (stops_at(params, __ldcg(block.tokens + block.step))) return false;
   ++block.step;
   return true;
-}
-
-/// The loader's side of a step: what all tasks read of weights and caches, in their order, as soon
-/// as there is room, whether or not their turn has come.
-__device__ void load_all(Block& block, const Queue& queue) {
-  for (int i = queue.first; i < queue.last; ++i) {
-    const Task& task = queue.tasks[i];
-    if (task.kind == Kind::product) load(block, task.product);
-    if (task.kind == Kind::attend) load(block, task.attend);
-  }
 }
 
 __device__ void wait_for(const Task& task, const int32_t* counters, int step) {
@@ -197,11 +242,7 @@ __device__ void step(const Operands& operands, const Launched& params) {
   const bool begins = operands.at[kSeen] == nullptr ||
                       !stops_at(params, *static_cast<const int64_t*>(operands.at[kNextToken]));
   if (begins && threadIdx.x >= kConsumers) {
-    if (threadIdx.x == kConsumers) {
-      do {
-        load_all(block, queue);
-      } while (follow(block, params, queue));
-    }
+    if (threadIdx.x == kConsumers) Loader{block, params, queue}.load_all();
   } else if (begins) {
     do {
       run_all<T>(block, queue, fixed);

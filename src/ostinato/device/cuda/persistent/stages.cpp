@@ -85,6 +85,7 @@ void Stages::finish(Schedule& schedule) const {
       const Stage& stage = stages_[static_cast<size_t>(task.call)];
       const auto& waits = stage.waits;
       task.node = stage.node;
+      if (task.kind == Kind::attend) task.attend.in_stage = stage.tasks;
       for (size_t i = 0; i < waits.size(); ++i) task.waits[i] = {waits[i], tasks_of(waits[i])};
       schedule.tasks.push_back(task);
     }

@@ -90,6 +90,7 @@ struct Attend {
   int32_t first_head, heads, head_dim, rotated;
   int32_t split, splits, capacity, window;  ///< window: -1 for none
   int32_t writes, normed, interleaved;
+  int32_t in_stage;  ///< tasks of the stage: when all are done the next step may read the caches
   float scale, eps;
 };
 
