@@ -192,6 +192,32 @@ TEST_P(Schedules, RefuseBadTokensAndPositions) {
 INSTANTIATE_TEST_SUITE_P(Families, Schedules, testing::ValuesIn(kFamilies),
                          [](const auto& info) { return std::string(info.param.name); });
 
+/// Sizes of heads, queries to a head of keys, tied and untied heads, both dtypes: all with all.
+TEST(Shapes, ComputeWhatTheCpuDoes) {
+  DecoderSpec spec;
+  spec.layers = 1;
+  for (spec.dim = 64; spec.dim <= 128; spec.dim += spec.dim == 96 ? 32 : 16) {
+    for (const int64_t group : {1, 2, 4, 7, 8}) {
+      spec.kv_heads = group < 4 ? 2 : 1;
+      spec.heads = group * spec.kv_heads;
+      for (const int variant : {0, 1, 2, 3}) {
+        spec.tied = variant % 2 == 0;
+        spec.dtype = variant < 2 ? DType::bfloat16 : DType::float16;
+        const double tolerance = variant < 2 ? 0.02 : 0.004;
+        const ir::Graph graph = make_decoder(spec, 4);
+        ScheduledDevice device(5);
+        Steps steps(graph, device), expected(graph, device::get("cpu"), Mode::reference);
+        for (const int64_t position : {0, 1, 33}) {
+          const auto got = steps(9, position), want = expected(9, position);
+          ASSERT_NE(device.emulator, nullptr) << device.reason;
+          EXPECT_LT(distance(got[0], want[0]), tolerance) << spec.dim << " " << group;
+          EXPECT_LE(lead_over(want[0], *got[1].as<int64_t>()), 2 * tolerance);
+        }
+      }
+    }
+  }
+}
+
 std::string reason_for(const ir::Graph& graph) {
   ScheduledDevice device(4);
   Steps steps(graph, device);

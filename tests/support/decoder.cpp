@@ -1,6 +1,7 @@
 #include "support/decoder.h"
 
 #include <cmath>
+#include <span>
 
 #include "ostinato/base/dtype.h"
 #include "ostinato/base/error.h"
@@ -157,6 +158,18 @@ double distance(const Tensor& got, const Tensor& expected) {
     magnitude = std::max(magnitude, std::fabs(y));
   }
   return difference / magnitude;
+}
+
+double lead_over(const Tensor& logits, int64_t token) {
+  const Tensor all = logits.to(DType::float32);
+  const std::span<const float> values(all.as<float>(), static_cast<size_t>(all.numel()));
+  if (token < 0 || token >= all.numel()) return INFINITY;
+  float largest = -INFINITY, magnitude = 0;
+  for (const float x : values) {
+    largest = std::max(largest, x);
+    magnitude = std::max(magnitude, std::fabs(x));
+  }
+  return (largest - values[static_cast<size_t>(token)]) / magnitude;
 }
 
 }  // namespace ostinato

@@ -33,4 +33,8 @@ std::vector<Tensor> decoder_inputs(int64_t token, int64_t position, int64_t last
 /// number.
 double distance(const Tensor& got, const Tensor& expected);
 
+/// How far above a token's logit the largest one is, of the largest magnitude; zero for the token
+/// that greedy decoding takes.
+double lead_over(const Tensor& logits, int64_t token);
+
 }  // namespace ostinato

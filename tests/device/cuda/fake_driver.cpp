@@ -241,7 +241,7 @@ void fill_machine(Driver& fake) {
              : which == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR ? machine.capability % 10
              : which == CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
                  ? kSharedBytes
-                 : 2;  // multiprocessors
+                 : machine.multiprocessors;
     return CUDA_SUCCESS;
   };
   fake.cuDeviceGetPCIBusId = [](char* id, int, CUdevice) { return *id = '\0', CUDA_SUCCESS; };
@@ -268,6 +268,8 @@ void fill_cooperative(Driver& fake) {
   fake.cuLaunchCooperativeKernel = [](CUfunction function, unsigned x, unsigned, unsigned,
                                       unsigned threads, unsigned, unsigned, unsigned shared,
                                       CUstream stream, void** params) {
+    const auto at_once = static_cast<unsigned>(machine.multiprocessors) * (kSharedBytes / shared);
+    if (x > at_once) return CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE;
     CUDA_KERNEL_NODE_PARAMS node{};
     node.func = function;
     node.gridDimX = x;

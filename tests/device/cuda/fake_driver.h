@@ -14,6 +14,7 @@ namespace ostinato::cuda {
 struct FakeMachine {
   int gpus = 1;
   int capability = 90;
+  int multiprocessors = 2;
   size_t memory_bytes = size_t{256} << 20;
 };
 

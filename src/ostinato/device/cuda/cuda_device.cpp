@@ -40,9 +40,7 @@ int capability_of(CUdevice device) {
 /// A GPU's primary context, which PyTorch uses too, its memory, and the compiled kernels in it.
 class Opened final : public Functions {
  public:
-  explicit Opened(CUdevice device)
-      : device_(device),
-        multiprocessors_(attribute(device, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)) {
+  explicit Opened(CUdevice device) : device_(device) {
     OSTINATO_CUDA(cuDevicePrimaryCtxRetain, &context_, device);
     OSTINATO_CUDA(cuCtxSetCurrent, context_);
     OSTINATO_CUDA(cuStreamCreate, &stream_, CU_STREAM_NON_BLOCKING);
@@ -60,9 +58,11 @@ class Opened final : public Functions {
   }
 
   CUcontext context() const { return context_; }
-  int multiprocessors() const override { return multiprocessors_; }
+  int multiprocessors() const override {
+    return attribute(device_, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
+  }
   std::string model() const override {
-    return fmt::format("{} sm_{} {}", name_of(device_), capability_of(device_), multiprocessors_);
+    return fmt::format("{} sm_{} {}", name_of(device_), capability_of(device_), multiprocessors());
   }
   std::string code() const override {
     std::string digests;
@@ -130,7 +130,6 @@ class Opened final : public Functions {
 
  private:
   CUdevice device_;
-  int multiprocessors_;
   CUcontext context_ = nullptr;
   CUstream stream_ = nullptr;
   CUmemoryPool pool_ = nullptr;
