@@ -39,7 +39,7 @@ def main() -> None:
         "|---|---|",
     ]
     lines += [f"| {step['name']} | {step['outcome']} |" for step in result["steps"]]
-    log = folder / "gpu-tests.log"
+    log = folder / "gpu-persistent.log"
     said = log.read_text().splitlines() if log.exists() else []
     paces = [line for line in said if " us a token " in line]
     if paces:
@@ -61,8 +61,8 @@ def main() -> None:
     for workload in result.get("workloads", []):
         lines += ["", f"## {workload['workload']}", "", "| engine | |", "|---|---|"]
         lines += [f"| Ostinato | {figures(workload['ostinato'])} |"]
-        for name, result in workload.get("variants", {}).items():
-            lines += [f"| Ostinato, {name} | {figures(result)} |"]
+        for name, variant in workload.get("variants", {}).items():
+            lines += [f"| Ostinato, {name} | {figures(variant)} |"]
         lines += [f"| PyTorch {mode} | {figures(r)} |" for mode, r in workload["torch"].items()]
         rate = workload["ostinato"].get("tokens_per_s")
         if rate is not None and "ceilings" in result:
