@@ -67,6 +67,7 @@ enum Epilogue : uint32_t { kNone = 1, kRelu = 2, kBias = 4, kGeluTanh = 32 };
              void* workspace, size_t workspace_bytes, CUstream))
 
 struct Library {
+// NOLINTNEXTLINE(bugprone-macro-parentheses): a declaration
 #define OSTINATO_FUNCTION(name, parameters) Status(*name) parameters = nullptr;
   OSTINATO_BLAS_FUNCTIONS(OSTINATO_FUNCTION)
 #undef OSTINATO_FUNCTION

@@ -115,6 +115,7 @@ class Opened final : public Functions {
     CUdeviceptr address = 0;
     OSTINATO_CUDA(cuMemAllocFromPoolAsync, &address, std::max<size_t>(bytes, 1), pool_, stream);
     if (given == nullptr) OSTINATO_CUDA(cuStreamSynchronize, stream);
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): the driver gives addresses as integers
     return {reinterpret_cast<void*>(address), [this, address, stream](void*) {
               driver().cuCtxSetCurrent(context_);
               driver().cuMemFreeAsync(address, stream);

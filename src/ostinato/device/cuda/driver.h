@@ -60,6 +60,7 @@ namespace ostinato::cuda {
 /// The driver, as a table of its functions: it is loaded at run time, so that one build serves
 /// machines with and without it, and a test can put another in its place.
 struct Driver {
+// NOLINTNEXTLINE(bugprone-macro-parentheses): a declaration
 #define OSTINATO_FUNCTION(name) decltype(&::name) name = nullptr;
   OSTINATO_DRIVER_FUNCTIONS(OSTINATO_FUNCTION)
 #undef OSTINATO_FUNCTION
