@@ -48,10 +48,10 @@ few='Cpu/RowTest.Softmax/*float32:Cpu/AttentionTest.ReadsThePosition*:Cpu/Produc
 few="$few:Cpu/CudaKernels.*:Cpu/MovementTest.Indexing/*:Cpu/RowTest.RotaryPair/*"
 few="$few:Families/Persistents.ComputeWhatTheGraphOfKernelsDoes/*:PersistentBlocks.AreAnyNumber"
 few="$few:Families/Persistents.FollowEachOtherInOneLaunch/qwen3:Launches/TokensOnTheDevice.*"
-step devices 10 "$build/src/ostinato/ostinato" devices
+step devices 20 "$build/src/ostinato/ostinato" devices
 step kernels 80 "$tests" --gtest_filter='Cpu/*'
 # Every position and 10^5 steps of each family; blocks that wait for each other for ever end here.
-step persistent 90 "$tests" --gtest_filter="$persistent"
+step persistent 85 "$tests" --gtest_filter="$persistent"
 for tool in memcheck racecheck initcheck; do
   step "$tool" 45 compute-sanitizer --tool "$tool" --error-exitcode 9 "$tests" --gtest_filter="$few"
 done
