@@ -30,6 +30,7 @@ for needed in "$tests" "$build/src/ostinato/ostinato"; do
 done
 
 note() { printf '%s\t%s\t%d\n' "$1" "$2" "$SECONDS" >>"$out/gpu-steps.tsv"; }
+rm -f "$out"/gpu-*.log "$out/workloads.json" # of an earlier call
 : >"$out/gpu-steps.tsv"
 step() { # NAME SECONDS COMMAND…: goes on whatever happens, and notes it; 124 is the limit's
   local name="$1" limit="$2"
