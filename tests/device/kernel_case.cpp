@@ -316,9 +316,9 @@ std::vector<Output> run_on(device::Device& device, Problem& problem, Results res
   for (const ir::InPlace& pair : overwritten(problem, results)) {
     step.inputs[pair.operand] = step.outputs[pair.result];
   }
-  if (const size_t scratch = step.kernel->scratch_bytes(); scratch > 0) {
-    step.scratch = take(std::vector<char>(scratch, Output::kMark), 0);
-  }
+  // Copies are queued: what they read stays until all is done.
+  const std::vector<char> scratch(step.kernel->scratch_bytes(), Output::kMark);
+  if (!scratch.empty()) step.scratch = take(scratch, 0);
   device.launch(step, {}, *stream);
   for (size_t i = 0; i < outputs.size(); ++i) {
     device.copy_to_host(outputs[i].bytes.data(), written[i].get(), outputs[i].bytes.size(),

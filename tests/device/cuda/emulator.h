@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -81,6 +82,7 @@ T exchange(T value, unsigned lane) {
 #define gridDim ::ostinato::emulator::grid_size
 
 inline float rsqrtf(float x) { return 1 / std::sqrt(x); }
+inline unsigned __float_as_uint(float x) { return std::bit_cast<unsigned>(x); }
 using std::isinf;
 using std::isnan;
 using std::max;

@@ -35,6 +35,31 @@ TEST_P(CudaKernels, Truth) {
   }
 }
 
+/// Lines of one element, of a tile, and of several that are merged; equal elements, whose order is
+/// kept; of merged runs no more than is asked for.
+TEST_P(CudaKernels, SortsAndScansOfLongLines) {
+  for (const Draw& line : {Draw{dtype(), {}}, Draw{dtype(), {1}}, x({2, 2048}), x({3, 5001}),
+                           Draw{DType::int64, {2, 4100}}, Draw{DType::uint8, {2, 2500}}}) {
+    for (const bool descending : {false, true}) {
+      expect_fast_equals_reference({"aten.argsort.stable",
+                                    {line},
+                                    {{"stable", true}, {"dim", -1}, {"descending", descending}}});
+      expect_fast_equals_reference({"aten.sort.stable",
+                                    {line},
+                                    {{"stable", true}, {"dim", -1}, {"descending", descending}}});
+      expect_fast_equals_reference(
+          {"aten.topk", {line}, {{"k", 1}, {"dim", -1}, {"largest", descending}}});
+    }
+    expect_fast_equals_reference({"aten.cumsum", {line}, {{"dim", -1}}, "reduction"});
+  }
+  for (const int64_t k : {0, 30, 3000}) {
+    expect_fast_equals_reference({"aten.topk", {x({5001}, Storage::sliced)}, {{"k", k}}});
+  }
+  expect_fast_equals_reference(
+      {"aten.cumsum", {x({3, 40})}, {{"dim", 0}, {"dtype", DType::int32}}});
+  expect_fast_equals_reference({"aten.cumprod", {integers({3, 9})}, {{"dim", -1}}});
+}
+
 TEST_P(CudaKernels, Copies) {
   for (const Storage storage : kStorages) {
     for (const char* op : {"aten.clone", "aten.lift_fresh_copy"}) {

@@ -18,5 +18,7 @@ void add_pointwise(KernelTable& table);
 void add_product(KernelTable& table);
 void add_program(KernelTable& table);
 void add_rows(KernelTable& table);
+void add_scan(KernelTable& table);
+void add_sort(KernelTable& table);
 
 }  // namespace ostinato::cuda

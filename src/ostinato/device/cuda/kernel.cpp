@@ -20,6 +20,8 @@ const KernelTable& table() {
     add_product(made);
     add_program(made);
     add_rows(made);
+    add_scan(made);
+    add_sort(made);
     return made;
   }();
   return instance;

@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "ostinato/base/dtype.h"
-#include "ostinato/device/cuda/elementwise.h"
 #include "ostinato/device/cuda/factories.h"
+#include "ostinato/device/cuda/launches.h"
 
 /// Copies between parts of tensors, look-ups, and tensors made of nothing.
 namespace ostinato::cuda {
@@ -14,30 +14,13 @@ using device::TensorDesc;
 
 namespace {
 
-constexpr unsigned kThreads = 256;
-
 using Dims = std::vector<int64_t>;
 
-Use input(size_t index) { return {Use::Of::input, index, 0}; }
-Use output(size_t index, size_t offset = 0) { return {Use::Of::output, index, offset}; }
-
 template <typename Params>
-std::unique_ptr<Kernel> over_elements(Functions& functions, const char* name, int64_t count,
-                                      std::vector<Use> operands, const Params& params) {
-  auto kernel = std::make_unique<Kernel>();
-  if (count == 0) return kernel;
-  Launch launch;
-  launch.function = functions.find(name);
-  launch.threads = kThreads;
-  launch.grid[0] = blocks_for(count, kThreads, functions);
-  launch.operands = std::move(operands);
-  launch.params = bytes_of_params(params);
-  kernel->work.push_back({std::move(launch), nullptr});
-  return kernel;
-}
-
-size_t front_dim(int64_t dim, size_t rank) {
-  return static_cast<size_t>(dim < 0 ? dim + static_cast<int64_t>(rank) : dim);
+std::unique_ptr<Kernel> one_launch(Functions& functions, const char* name, int64_t count,
+                                   std::vector<Use> operands, const Params& params) {
+  if (count == 0) return std::make_unique<Kernel>();
+  return kernel_of({over_elements(functions, name, count, std::move(operands), params)});
 }
 
 /// Adds a copy of a part of an operand to a part of the result, each of the same sizes; false when
@@ -164,7 +147,7 @@ std::unique_ptr<Kernel> take(const Request& request, Functions& functions, size_
   params.size = x.sizes()[dim];
   params.names = type_of(names.dtype);
   params.type = type_of(x.dtype);
-  return over_elements(functions, "take", params.count, {input(0), input(1), output(0)}, params);
+  return one_launch(functions, "take", params.count, {input(0), input(1), output(0)}, params);
 }
 
 std::unique_ptr<Kernel> make_embedding(const Request& request, Functions& functions) {
@@ -191,8 +174,8 @@ std::unique_ptr<Kernel> make_cache_update(const Request& request, Functions& fun
   params.position_stride = cache.strides()[2];
   params.most = cache.sizes()[2] - value.sizes()[2];
   params.value = params.cache = type_of(cache.dtype);
-  return over_elements(functions, "cache_update", params.count, {input(0), input(1), input(2)},
-                       params);
+  return one_launch(functions, "cache_update", params.count, {input(0), input(1), input(2)},
+                    params);
 }
 
 std::unique_ptr<Kernel> make_rotary(const Request& request, Functions& functions) {
@@ -226,8 +209,8 @@ std::unique_ptr<Kernel> make_rotary(const Request& request, Functions& functions
   params.cos = type_of(cos.dtype);
   params.sin = type_of(sin.dtype);
   params.y = type_of(y.dtype);
-  return over_elements(functions, "rotary", x.numel(), {input(0), input(1), input(2), output(0)},
-                       params);
+  return one_launch(functions, "rotary", x.numel(), {input(0), input(1), input(2), output(0)},
+                    params);
 }
 
 std::unique_ptr<Kernel> make_arange(const Request& request, Functions& functions) {
@@ -247,8 +230,8 @@ std::unique_ptr<Kernel> make_arange(const Request& request, Functions& functions
     params.first_integer = ir::number_of<int64_t>(first);
     params.step_integer = ir::number_of<int64_t>(step);
   }
-  return over_elements(functions, real ? "arange_real" : "arange_integer", params.count,
-                       {output(0)}, params);
+  return one_launch(functions, real ? "arange_real" : "arange_integer", params.count, {output(0)},
+                    params);
 }
 
 /// Every element one number.

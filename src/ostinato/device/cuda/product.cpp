@@ -1,10 +1,10 @@
 #include "ostinato/device/cuda/product.h"
 
 #include "ostinato/base/error.h"
-#include "ostinato/device/cuda/elementwise.h"
 #include "ostinato/device/cuda/factories.h"
 #include "ostinato/device/cuda/few_rows.h"
 #include "ostinato/device/cuda/kernels/move.h"
+#include "ostinato/device/cuda/launches.h"
 
 /// Matrix products, and convolutions as products.
 namespace ostinato::cuda {
@@ -15,10 +15,6 @@ using device::TensorDesc;
 namespace {
 
 using Dims = std::vector<int64_t>;
-
-Use input(size_t index) { return {Use::Of::input, index, 0}; }
-Use output() { return {Use::Of::output, 0, 0}; }
-Use none() { return {Use::Of::none, 0, 0}; }
 
 /// The product as the kernel for few rows takes it; nothing where it does not.
 std::optional<FewRows> few_rows_of(const Product& product, const TensorDesc& a,

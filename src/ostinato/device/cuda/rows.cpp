@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "ostinato/device/cuda/elementwise.h"
 #include "ostinato/device/cuda/factories.h"
+#include "ostinato/device/cuda/launches.h"
 #include "ostinato/ops/reduce.h"
 
 /// Norms, softmax and reductions.
@@ -26,17 +26,6 @@ bool is_row(const TensorDesc& tensor, int64_t length) {
 
 std::vector<int64_t> without_last(const std::vector<int64_t>& values) {
   return {values.begin(), values.end() - 1};
-}
-
-Use input(size_t index) { return {Use::Of::input, index, 0}; }
-Use output(size_t index) { return {Use::Of::output, index, 0}; }
-
-Use none() { return {Use::Of::none, 0, 0}; }
-
-std::unique_ptr<Kernel> single(Launch launch) {
-  auto kernel = std::make_unique<Kernel>();
-  kernel->work.push_back({std::move(launch), nullptr});
-  return kernel;
 }
 
 /// Norms over the last dim, or over the last ones of something contiguous.
@@ -86,7 +75,7 @@ std::unique_ptr<Kernel> norm(const Request& request, Functions& functions, const
   launch.threads = threads_for(length);
   launch.operands = std::move(operands);
   launch.params = bytes_of_params(params);
-  return single(std::move(launch));
+  return kernel_of({std::move(launch)});
 }
 
 Use input_or_none(const Request& request, size_t index) {
@@ -138,33 +127,18 @@ std::unique_ptr<Kernel> make_native_layer_norm(const Request& request, Functions
 std::unique_ptr<Kernel> make_softmax(const Request& request, Functions& functions) {
   const TensorDesc &x = *request.inputs[0], &y = request.outputs[0];
   if (y.numel() == 0) return std::make_unique<Kernel>();
+  const auto lines = lines_of(request.node->integer("dim"), {&x, &y});
+  if (!lines) return nullptr;
   SoftmaxParams params{};
-  std::vector<int64_t> sizes = x.sizes(), from = x.strides(), to = y.strides();
-  params.length = 1;
-  if (!sizes.empty()) {
-    const int64_t dim = request.node->integer("dim");
-    const auto axis =
-        static_cast<std::ptrdiff_t>(dim < 0 ? dim + static_cast<int64_t>(sizes.size()) : dim);
-    params.length = sizes[static_cast<size_t>(axis)];
-    params.x_stride = from[static_cast<size_t>(axis)];
-    params.y_stride = to[static_cast<size_t>(axis)];
-    sizes.erase(sizes.begin() + axis);
-    from.erase(from.begin() + axis);
-    to.erase(to.begin() + axis);
-  }
-  const auto walk = walk_of(sizes, {from, to});
-  if (!walk) return nullptr;
-  params.walk = *walk;
+  params.walk = lines->walk;
+  params.length = lines->length;
+  params.x_stride = lines->strides[0];
+  params.y_stride = lines->strides[1];
   params.logarithm = request.node->op->name == "aten._log_softmax" ? 1 : 0;
   params.x = type_of(x.dtype);
   params.y = type_of(y.dtype);
-  Launch launch;
-  launch.function = functions.find("softmax");
-  launch.grid[0] = static_cast<unsigned>(y.numel() / params.length);
-  launch.threads = threads_for(params.length);
-  launch.operands = {input(0), output(0)};
-  launch.params = bytes_of_params(params);
-  return single(std::move(launch));
+  return kernel_of({over_blocks(functions, "softmax", lines->count, threads_for(params.length),
+                                {input(0), output()}, params)});
 }
 
 /// The dims that a reduction goes over: those of its attribute `dim`, or all.
@@ -215,7 +189,7 @@ std::unique_ptr<Kernel> reduce(const Request& request, Functions& functions,
   launch.threads = threads_for(params.count);
   launch.operands = {input(0), output(0)};
   launch.params = bytes_of_params(params);
-  return single(std::move(launch));
+  return kernel_of({std::move(launch)});
 }
 
 std::unique_ptr<Kernel> make_sum(const Request& request, Functions& functions) {
