@@ -60,6 +60,51 @@ TEST_P(CudaKernels, SortsAndScansOfLongLines) {
   expect_fast_equals_reference({"aten.cumprod", {integers({3, 9})}, {{"dim", -1}}});
 }
 
+/// Places that are named many times: by items that a thread goes through, and by more than a block
+/// takes at a time.
+TEST_P(CudaKernels, WritesToNamedPlaces) {
+  for (const int64_t items : {7, 300}) {
+    for (const Draw& self : {x({20}), Draw{DType::int64, {20}}, Draw{DType::boolean, {20}}}) {
+      Draw source = self;
+      source.sizes = {items};
+      const Draw names{.dtype = DType::int32, .sizes = {items}, .low = 0, .high = 20};
+      const Draw from_end{.dtype = DType::int64, .sizes = {items}, .low = -20, .high = 20};
+      expect_fast_equals_reference({"aten.scatter.src", {self, names, source}, {{"dim", 0}}});
+      expect_fast_equals_reference({"aten.scatter_add", {self, names, source}, {{"dim", 0}}});
+      expect_fast_equals_reference({"aten.index_put", {self, from_end, source}});
+      expect_fast_equals_reference(
+          {"aten.index_put", {self, from_end, source}, {{"accumulate", true}}});
+      expect_fast_equals_reference(
+          {"aten.scatter.value", {self, names}, {{"dim", 0}, {"value", 3}}});
+    }
+  }
+  const Draw names{.dtype = DType::int64, .sizes = {3, 9}, .low = 0, .high = 5};
+  for (const char* reduce : {"sum", "prod", "mean", "amax", "amin"}) {
+    for (const bool include_self : {false, true}) {
+      for (const DType type : {dtype(), DType::int64}) {
+        const Draw self{type, {4, 5}}, source{type, {3, 9}, Storage::sliced};
+        expect_fast_equals_reference(
+            {"aten.scatter_reduce.two",
+             {self, names, source},
+             {{"dim", 1}, {"reduce", reduce}, {"include_self", include_self}}});
+      }
+    }
+  }
+  expect_fast_equals_reference(
+      {"aten.gather",
+       {x({}), Draw{.dtype = DType::int64, .sizes = {}, .low = 0, .high = 1}},
+       {{"dim", 0}}});
+}
+
+TEST_P(CudaKernels, WritesWhereAMaskIs) {
+  for (const Storage storage : kStorages) {
+    const Draw source = x({70, 80}, storage);
+    expect_fast_equals_reference({"aten.masked_scatter", {x({3, 1}), booleans({3, 41}), source}});
+    expect_fast_equals_reference(
+        {"aten.masked_scatter", {x({5, 1100}, storage), booleans({5, 1100}), source}});
+  }
+}
+
 TEST_P(CudaKernels, Copies) {
   for (const Storage storage : kStorages) {
     for (const char* op : {"aten.clone", "aten.lift_fresh_copy"}) {

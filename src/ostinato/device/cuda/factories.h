@@ -12,6 +12,7 @@ using KernelTable = std::map<std::string_view, Factory>;
 // One function a file of this folder, each adding that file's kernels.
 void add_attention(KernelTable& table);
 void add_heads(KernelTable& table);
+void add_index(KernelTable& table);
 void add_linears(KernelTable& table);
 void add_move(KernelTable& table);
 void add_pointwise(KernelTable& table);

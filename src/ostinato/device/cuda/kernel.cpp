@@ -14,6 +14,7 @@ const KernelTable& table() {
     KernelTable made;
     add_attention(made);
     add_heads(made);
+    add_index(made);
     add_linears(made);
     add_move(made);
     add_pointwise(made);

@@ -5,8 +5,9 @@
 #include "ostinato/base/dtype.h"
 #include "ostinato/device/cuda/factories.h"
 #include "ostinato/device/cuda/launches.h"
+#include "ostinato/ops/slice.h"
 
-/// Copies between parts of tensors, look-ups, and tensors made of nothing.
+/// Copies between parts of tensors, caches, and tensors made of nothing.
 namespace ostinato::cuda {
 
 using device::Request;
@@ -116,48 +117,40 @@ std::unique_ptr<Kernel> make_flip(const Request& request, Functions& functions) 
   return made ? std::move(kernel) : nullptr;
 }
 
-/// Names that are read side by side.
-bool are_names(const TensorDesc& names) {
-  return names.layout.is_contiguous() &&
-         (names.dtype == DType::int64 || names.dtype == DType::int32);
+/// A copy of the first operand, in which the second lies over a part.
+/// @param to where the part begins in the result, in elements
+std::unique_ptr<Kernel> overlay(const Request& request, Functions& functions, int64_t to,
+                                const Dims& strides) {
+  const TensorDesc &self = *request.inputs[0], &src = *request.inputs[1], &y = request.outputs[0];
+  auto kernel = std::make_unique<Kernel>();
+  const bool made =
+      add_copy(*kernel, functions, request, 0, 0, self.strides(), 0, y.strides(), y.sizes()) &&
+      add_copy(*kernel, functions, request, 1, 0, src.strides(), to, strides, src.sizes());
+  return made ? std::move(kernel) : nullptr;
 }
 
-std::unique_ptr<Kernel> take(const Request& request, Functions& functions, size_t dim) {
-  const TensorDesc &x = *request.inputs[0], &names = *request.inputs[1];
-  if (!are_names(names)) return nullptr;
-  TakeParams params{};
-  const auto at = static_cast<std::ptrdiff_t>(dim);
-  const Dims outer(x.sizes().begin(), x.sizes().begin() + at);
-  const Dims inner(x.sizes().begin() + at + 1, x.sizes().end());
-  const auto outer_walk = walk_of(outer, {Dims(x.strides().begin(), x.strides().begin() + at)});
-  const auto inner_walk = walk_of(inner, {Dims(x.strides().begin() + at + 1, x.strides().end())});
-  if (!outer_walk || !inner_walk) return nullptr;
-  params.outer = *outer_walk;
-  params.inner = *inner_walk;
-  const auto product = [](const Dims& sizes) {
-    int64_t count = 1;
-    for (const int64_t size : sizes) count *= size;
-    return count;
-  };
-  params.outer_count = product(outer);
-  params.inner_count = product(inner);
-  params.names_count = names.numel();
-  params.count = params.outer_count * params.inner_count * params.names_count;
-  params.stride = x.strides()[dim];
-  params.size = x.sizes()[dim];
-  params.names = type_of(names.dtype);
-  params.type = type_of(x.dtype);
-  return one_launch(functions, "take", params.count, {input(0), input(1), output(0)}, params);
+std::unique_ptr<Kernel> make_slice_scatter(const Request& request, Functions& functions) {
+  const TensorDesc& y = request.outputs[0];
+  const ops::Slice slice =
+      ops::slice_of(*request.node, ir::Shape(y.sizes().begin(), y.sizes().end()));
+  Dims strides = y.strides();
+  const int64_t to = slice.start.value() * strides[slice.dim];
+  // A step past the end is taken by one element only, and may be too large to multiply.
+  strides[slice.dim] *= std::min(slice.step, std::max<int64_t>(y.sizes()[slice.dim], 1));
+  return overlay(request, functions, to, strides);
 }
 
-std::unique_ptr<Kernel> make_embedding(const Request& request, Functions& functions) {
-  return take(request, functions, 0);
-}
-
-std::unique_ptr<Kernel> make_index_select(const Request& request, Functions& functions) {
-  const size_t rank = request.inputs[0]->sizes().size();
-  if (rank == 0) return nullptr;
-  return take(request, functions, front_dim(request.node->integer("dim"), rank));
+std::unique_ptr<Kernel> make_select_scatter(const Request& request, Functions& functions) {
+  const TensorDesc& y = request.outputs[0];
+  const size_t dim = front_dim(request.node->integer("dim"), y.sizes().size());
+  const int64_t size = y.sizes()[dim];
+  int64_t position = request.node->integer("index");
+  if (position < 0) position += size;
+  if (position < 0 || position >= size) return nullptr;
+  Dims strides = y.strides();
+  const int64_t to = position * strides[dim];
+  strides.erase(strides.begin() + static_cast<std::ptrdiff_t>(dim));
+  return overlay(request, functions, to, strides);
 }
 
 std::unique_ptr<Kernel> make_cache_update(const Request& request, Functions& functions) {
@@ -293,8 +286,8 @@ void add_move(KernelTable& table) {
   table["aten.repeat"] = make_repeat;
   table["aten.flip"] = make_flip;
   table["aten.constant_pad_nd"] = make_pad;
-  table["aten.embedding"] = make_embedding;
-  table["aten.index_select"] = make_index_select;
+  table["aten.slice_scatter"] = make_slice_scatter;
+  table["aten.select_scatter"] = make_select_scatter;
   table["cache_update"] = make_cache_update;
   table["rotary"] = make_rotary;
   for (const std::string_view op : {"aten.arange", "aten.arange.start", "aten.arange.start_step"}) {

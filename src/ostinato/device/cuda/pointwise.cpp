@@ -89,6 +89,8 @@ Rows binary_rows() {
   rows["aten.logical_or"] = {"logical_or", both, In::float32};
   rows["aten.logical_xor"] = {"logical_xor", both, In::float32};
   rows["aten.where.self"] = {"where", {"condition", "self", "other"}};
+  rows["aten.masked_fill.Scalar"] = {"where", {"mask", "value", "self"}};
+  rows["aten.masked_fill.Tensor"] = {"where", {"mask", "value", "self"}};
   rows["swiglu"] = {"swiglu", {"gate", "up"}};
   return rows;
 }
@@ -123,7 +125,8 @@ Source source_of(const Request& request, std::string_view name, DType dtype, boo
     if (op.operands[i].name != name || !request.inputs[i]) continue;
     source.tensor = &*request.inputs[i];
     source.operand = i;
-    source.rounds = name != "condition" && !(keeps && source.tensor->sizes().empty());
+    source.rounds =
+        name != "condition" && name != "mask" && !(keeps && source.tensor->sizes().empty());
     return source;
   }
   if (name == "min" || name == "max") {

@@ -1,7 +1,7 @@
 #include "ostinato/device/cuda/kernels/move.h"
 #include "ostinato/device/cuda/kernels/walk.cuh"
 
-/// Kernels that look up, place and rotate.
+/// Kernels that place and rotate.
 namespace ostinato::cuda {
 
 namespace {
@@ -14,23 +14,6 @@ __device__ inline int64_t first_of_thread() {
 __device__ inline int64_t threads_of_grid() { return static_cast<int64_t>(gridDim.x) * blockDim.x; }
 
 }  // namespace
-
-OSTINATO_KERNEL(take, kThreads, TakeParams) {
-  for (int64_t i = first_of_thread(); i < params.count; i += threads_of_grid()) {
-    const int64_t inner = i % params.inner_count, rest = i / params.inner_count;
-    const int64_t name = rest % params.names_count, outer = rest / params.names_count;
-    const int64_t position = load<int64_t>(operands.at[1], name, params.names);
-    if (position < 0 || position >= params.size) {
-      *operands.fault = operands.node;
-      continue;
-    }
-    int64_t outer_offset = 0, inner_offset = 0;
-    walk_to<1>(params.outer, outer, &outer_offset);
-    walk_to<1>(params.inner, inner, &inner_offset);
-    copy_element(operands.at[2], i, operands.at[0],
-                 outer_offset + inner_offset + position * params.stride, params.type);
-  }
-}
 
 OSTINATO_KERNEL(cache_update, kThreads, CacheParams) {
   const int64_t position = *static_cast<const int64_t*>(operands.at[2]);

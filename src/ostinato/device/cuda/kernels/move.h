@@ -4,15 +4,6 @@
 
 namespace ostinato::cuda {
 
-/// y[o, n, i] = x[o, names[n], i]. Operands: x, names (int64 or int32, side by side), y.
-struct TakeParams {
-  Walk outer, inner;  ///< x
-  int64_t count, outer_count, names_count, inner_count;
-  int64_t stride;  ///< of x along the dim that is named
-  int64_t size;    ///< of that dim
-  Type names, type;
-};
-
 /// Writes a value into a cache from a position on. Operands: cache, value, position (int64).
 struct CacheParams {
   Walk walk;  ///< value, cache
