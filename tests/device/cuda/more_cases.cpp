@@ -105,6 +105,75 @@ TEST_P(CudaKernels, WritesWhereAMaskIs) {
   }
 }
 
+/// Groups that are products of their own, with a bias that each has a part of.
+TEST_P(CudaKernels, GroupedConvolutions) {
+  for (const int64_t pictures : {1, 2}) {
+    for (const bool biased : {false, true}) {
+      const std::optional<Draw> bias = biased ? std::optional(x({18})) : std::nullopt;
+      expect_fast_equals_reference({"aten.convolution",
+                                    {x({pictures, 6, 5, 7}), x({18, 3, 3, 2}), bias},
+                                    {{"stride", ir::Shape{1, 2}},
+                                     {"padding", ir::Shape{1}},
+                                     {"dilation", ir::Shape{1}},
+                                     {"transposed", false},
+                                     {"output_padding", ir::Shape{0}},
+                                     {"groups", 2}},
+                                    "matmul"});
+    }
+  }
+}
+
+TEST_P(CudaKernels, Pools) {
+  using ir::Shape;
+  for (const Storage storage : kStorages) {
+    const Draw picture = x({2, 3, 9, 11}, storage);
+    for (const bool ceil : {false, true}) {
+      expect_fast_equals_reference({"aten.max_pool2d_with_indices",
+                                    {picture},
+                                    {{"kernel_size", Shape{3, 2}},
+                                     {"stride", Shape{2}},
+                                     {"padding", Shape{1}},
+                                     {"dilation", Shape{1, 2}},
+                                     {"ceil_mode", ceil}}});
+      for (const bool padded : {false, true}) {
+        expect_fast_equals_reference({"aten.avg_pool2d",
+                                      {picture},
+                                      {{"kernel_size", Shape{3, 4}},
+                                       {"stride", Shape{2, 3}},
+                                       {"padding", Shape{1, 2}},
+                                       {"ceil_mode", ceil},
+                                       {"count_include_pad", padded}},
+                                      "reduction"});
+      }
+    }
+    expect_fast_equals_reference({"aten.avg_pool2d",
+                                  {picture},
+                                  {{"kernel_size", Shape{3}}, {"divisor_override", -5}},
+                                  "reduction"});
+    for (const char* op : {"aten._adaptive_avg_pool2d", "aten.adaptive_avg_pool2d"}) {
+      expect_fast_equals_reference({op, {picture}, {{"output_size", Shape{4, 15}}}, "reduction"});
+    }
+  }
+}
+
+TEST_P(CudaKernels, Resizing) {
+  const ir::NamedAttribute size{"output_size", ir::Shape{13, 7}};
+  for (const Storage storage : kStorages) {
+    const Draw picture = x({2, 3, 5, 9}, storage);
+    expect_fast_equals_reference({"aten.upsample_nearest2d", {picture}, {size}});
+    for (const char* op : {"aten.upsample_bilinear2d", "aten.upsample_bicubic2d"}) {
+      for (const bool align : {false, true}) {
+        expect_fast_equals_reference({op, {picture}, {size, {"align_corners", align}}, "matmul"});
+      }
+      expect_fast_equals_reference(
+          {op,
+           {x({3, 5, 9}, storage)},
+           {size, {"align_corners", false}, {"scales_h", 2.7}, {"scales_w", 0.8}},
+           "matmul"});
+    }
+  }
+}
+
 TEST_P(CudaKernels, Copies) {
   for (const Storage storage : kStorages) {
     for (const char* op : {"aten.clone", "aten.lift_fresh_copy"}) {

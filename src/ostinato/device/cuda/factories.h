@@ -11,7 +11,9 @@ using KernelTable = std::map<std::string_view, Factory>;
 
 // One function a file of this folder, each adding that file's kernels.
 void add_attention(KernelTable& table);
+void add_convolution(KernelTable& table);
 void add_heads(KernelTable& table);
+void add_image(KernelTable& table);
 void add_index(KernelTable& table);
 void add_linears(KernelTable& table);
 void add_move(KernelTable& table);

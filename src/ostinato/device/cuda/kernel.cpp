@@ -13,7 +13,9 @@ const KernelTable& table() {
   static const KernelTable instance = [] {
     KernelTable made;
     add_attention(made);
+    add_convolution(made);
     add_heads(made);
+    add_image(made);
     add_index(made);
     add_linears(made);
     add_move(made);

@@ -3,10 +3,9 @@
 #include "ostinato/base/error.h"
 #include "ostinato/device/cuda/factories.h"
 #include "ostinato/device/cuda/few_rows.h"
-#include "ostinato/device/cuda/kernels/move.h"
 #include "ostinato/device/cuda/launches.h"
 
-/// Matrix products, and convolutions as products.
+/// Matrix products.
 namespace ostinato::cuda {
 
 using device::Request;
@@ -217,63 +216,6 @@ std::unique_ptr<Kernel> make_linear(const Request& request, Functions& functions
   return launch_product(functions, *request.packed, *product, *rows, *request.inputs[1]);
 }
 
-/// Patches of the picture as rows, times the kernels: y(n, c, place) = weight(c, ·) · patch(place).
-std::unique_ptr<Kernel> make_convolution(const Request& request, Functions& functions) {
-  const TensorDesc &x = *request.inputs[0], &weight = *request.inputs[1], &y = request.outputs[0];
-  const ir::Node& node = *request.node;
-  if (x.sizes().size() != 4 || node.flag("transposed") || node.integer("groups") != 1 ||
-      !is_floating(x.dtype) || !weight.layout.is_contiguous()) {
-    return nullptr;
-  }
-  const Dims stride = node.integers("stride"), padding = node.integers("padding");
-  const Dims dilation = node.integers("dilation");
-  const auto small = [](int64_t value) { return static_cast<int32_t>(value); };
-  PatchesParams patches{};
-  std::copy(x.strides().begin(), x.strides().end(), patches.x_strides);
-  patches.channels = small(x.sizes()[1]);
-  patches.height = small(x.sizes()[2]);
-  patches.width = small(x.sizes()[3]);
-  patches.kernel_height = small(weight.sizes()[2]);
-  patches.kernel_width = small(weight.sizes()[3]);
-  patches.out_height = small(y.sizes()[2]);
-  patches.out_width = small(y.sizes()[3]);
-  patches.stride_y = small(stride[0]);
-  patches.stride_x = small(stride.back());
-  patches.padding_y = small(padding[0]);
-  patches.padding_x = small(padding.back());
-  patches.dilation_y = small(dilation[0]);
-  patches.dilation_x = small(dilation.back());
-  patches.type = type_of(x.dtype);
-  const int64_t places = y.sizes()[2] * y.sizes()[3], pictures = y.sizes()[0];
-  const int64_t depth = weight.numel() / weight.sizes()[0];
-  patches.count = pictures * places * depth;
-  if (patches.count == 0 || y.numel() == 0) return nullptr;
-  Launch gather;
-  gather.function = functions.find("patches");
-  gather.threads = 256;
-  gather.grid[0] = blocks_for(patches.count, gather.threads, functions);
-  gather.operands = {input(0), {Use::Of::scratch, 0, 0}};
-  gather.params = bytes_of_params(patches);
-  // A matrix to each picture; the kernels are rows, so that y's places lie side by side.
-  const TensorDesc left = part(weight.dtype, {1, weight.sizes()[0], depth}, {0, depth, 1});
-  const TensorDesc right = part(x.dtype, {pictures, depth, places}, {places * depth, 1, depth});
-  auto product = product_of(left, 1, right, 0, y, false);
-  if (!product) return nullptr;
-  product->operands[1] = {Use::Of::scratch, 0, 0};
-  if (request.inputs[2]) {
-    product->operands[2] = input(2);
-    product->params.bias = type_of(request.inputs[2]->dtype);
-    product->params.bias_row = request.inputs[2]->strides()[0];
-  }
-  const size_t patch_bytes = static_cast<size_t>(patches.count) * size_of(x.dtype);
-  constexpr size_t kAlignment = 256;
-  auto kernel = launch_product(functions, *request.packed, *product, left, right,
-                               (patch_bytes + kAlignment - 1) / kAlignment * kAlignment);
-  if (kernel == nullptr) return nullptr;
-  kernel->work.insert(kernel->work.begin(), {std::move(gather), nullptr});
-  return kernel;
-}
-
 }  // namespace
 
 void add_product(KernelTable& table) {
@@ -282,7 +224,6 @@ void add_product(KernelTable& table) {
   }
   table["aten.addmm"] = table["aten.baddbmm"] = make_add_product;
   table["aten.linear"] = table["linear"] = make_linear;
-  table["aten.convolution"] = make_convolution;
 }
 
 }  // namespace ostinato::cuda

@@ -10,11 +10,6 @@ namespace {
 
 constexpr int kThreads = 256;
 
-__device__ inline int64_t first_of_thread() {
-  return static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-}
-__device__ inline int64_t threads_of_grid() { return static_cast<int64_t>(gridDim.x) * blockDim.x; }
-
 /// Where a line begins in the index tensor, the named tensor and the other.
 struct Line {
   int64_t index, named, other;

@@ -8,11 +8,6 @@ namespace {
 
 constexpr int kThreads = 256;
 
-__device__ inline int64_t first_of_thread() {
-  return static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-}
-__device__ inline int64_t threads_of_grid() { return static_cast<int64_t>(gridDim.x) * blockDim.x; }
-
 }  // namespace
 
 OSTINATO_KERNEL(cache_update, kThreads, CacheParams) {
@@ -65,29 +60,6 @@ OSTINATO_KERNEL(arange_integer, kThreads, ArangeParams) {
     const uint64_t value = static_cast<uint64_t>(params.first_integer) +
                            static_cast<uint64_t>(i) * static_cast<uint64_t>(params.step_integer);
     store(operands.at[0], i, params.y, static_cast<int64_t>(value));
-  }
-}
-
-OSTINATO_KERNEL(patches, kThreads, PatchesParams) {
-  for (int64_t i = first_of_thread(); i < params.count; i += threads_of_grid()) {
-    int64_t rest = i;
-    const auto next = [&rest](int32_t size) {
-      const int64_t index = rest % size;
-      rest /= size;
-      return index;
-    };
-    const int64_t kx = next(params.kernel_width), ky = next(params.kernel_height);
-    const int64_t c = next(params.channels);
-    const int64_t ox = next(params.out_width), oy = next(params.out_height);
-    const int64_t x = ox * params.stride_x - params.padding_x + kx * params.dilation_x;
-    const int64_t y = oy * params.stride_y - params.padding_y + ky * params.dilation_y;
-    if (x < 0 || y < 0 || x >= params.width || y >= params.height) {
-      store(operands.at[1], i, params.type, 0.0f);
-      continue;
-    }
-    const int64_t from = rest * params.x_strides[0] + c * params.x_strides[1] +
-                         y * params.x_strides[2] + x * params.x_strides[3];
-    copy_element(operands.at[1], i, operands.at[0], from, params.type);
   }
 }
 

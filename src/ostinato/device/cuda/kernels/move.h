@@ -30,14 +30,4 @@ struct ArangeParams {
   Type y;
 };
 
-/// The patches of a picture that a kernel of a convolution sees, a row to each place of the result.
-/// Operands: x (N, C, H, W) of any strides, the patches (N·OH·OW, C·KH·KW).
-struct PatchesParams {
-  int64_t x_strides[4];
-  int64_t count;
-  int32_t channels, height, width, kernel_height, kernel_width, out_height, out_width;
-  int32_t stride_y, stride_x, padding_y, padding_x, dilation_y, dilation_x;
-  Type type;
-};
-
 }  // namespace ostinato::cuda

@@ -53,6 +53,12 @@ namespace ostinato::cuda {
 using bf16 = __nv_bfloat16;
 using f16 = __half;
 
+// Elements that a grid shares out: a thread's first, and how far its next is from it.
+__device__ inline int64_t first_of_thread() {
+  return static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+}
+__device__ inline int64_t threads_of_grid() { return static_cast<int64_t>(gridDim.x) * blockDim.x; }
+
 __device__ inline float to_float(float x) { return x; }
 __device__ inline float to_float(bf16 x) { return __bfloat162float(x); }
 __device__ inline float to_float(f16 x) { return __half2float(x); }

@@ -95,8 +95,7 @@ template <typename Key>
 __device__ void merge(const Operands& operands, const SortParams& params) {
   auto* const merged = static_cast<SortEntry<Key>*>(operands.at[4]);
   const int64_t count = params.count * params.length;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < count;
-       i += static_cast<int64_t>(gridDim.x) * blockDim.x) {
+  for (int64_t i = first_of_thread(); i < count; i += threads_of_grid()) {
     const int64_t line = i / params.length, position = i % params.length;
     const auto* const runs =
         static_cast<const SortEntry<Key>*>(operands.at[3]) + line * params.length;
