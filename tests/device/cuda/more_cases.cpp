@@ -302,11 +302,11 @@ TEST_P(CudaKernels, AttentionInParts) {
   }
 }
 
-/// Tensor cores take narrow dtypes: more queries and keys than one tile has, heads that fill none,
-/// and every way in which a query may not attend a key.
+/// Blocks of queries, on tensor cores and not: more queries and keys than one tile has, heads that
+/// fill none and that fill several, and every way in which a query may not attend a key.
 TEST_P(CudaKernels, AttentionInTiles) {
   for (const auto& [queries, keys, depth] : std::vector<std::tuple<int64_t, int64_t, int64_t>>{
-           {17, 20, 12}, {70, 150, 8}, {16, 9, 72}}) {
+           {17, 20, 12}, {70, 150, 8}, {16, 9, 72}, {16, 9, 130}}) {
     for (const Storage storage : {Storage::contiguous, Storage::sliced}) {
       const Draw query = x({1, 2, queries, depth}, storage), key = x({1, 1, keys, depth}, storage);
       const Draw value = x({1, 1, keys, 6}, storage), mask = x({keys});
@@ -322,6 +322,16 @@ TEST_P(CudaKernels, AttentionInTiles) {
                                     {{"causal", true}, {"offset", -2}, {"scale", 0.5}},
                                     "matmul"});
     }
+  }
+}
+
+TEST_P(CudaKernels, AttentionInTilesOfWideValues) {
+  for (const int64_t width : {70, 200}) {
+    expect_fast_equals_reference(
+        {"attention",
+         {x({1, 1, 17, 8}), x({1, 1, 9, 8}), x({1, 1, 9, width}), {}, {}, {}},
+         {{"causal", true}, {"offset", -8}},
+         "matmul"});
   }
 }
 

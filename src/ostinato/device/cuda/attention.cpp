@@ -29,12 +29,24 @@ void copy_strides(const TensorDesc& tensor, int64_t* strides) {
   std::copy(tensor.strides().begin(), tensor.strides().end(), strides);
 }
 
-/// Whether tensor cores take it: many queries of one narrow dtype.
-bool takes_tiles(const AttentionParams& params) {
+/// Which kernel attends for a block of queries at a time: where they are many, of one dtype.
+struct Blocks {
+  std::string function;
+  unsigned threads = 0;
+};
+
+std::optional<Blocks> blocks_of(const AttentionParams& params, DType dtype) {
   constexpr int64_t kLeastQueries = 16;
-  return params.q != Type::float32 && params.k == params.q && params.v == params.q &&
-         params.y == params.q && params.queries >= kLeastQueries && params.keys > 0 &&
-         std::max(params.head_dim, params.value_dim) <= kMostTileDim;
+  if (params.k != params.q || params.v != params.q || params.y != params.q ||
+      params.queries < kLeastQueries || params.keys == 0) {
+    return std::nullopt;
+  }
+  int64_t dim = kMostTileDim / 2;
+  while (dim < std::max(params.head_dim, params.value_dim)) dim *= 2;
+  const bool on_tensor_cores = dtype != DType::float32 && dim <= kMostTileDim;
+  return Blocks{
+      fmt::format("attention_{}_{}_{}", on_tensor_cores ? "tiles" : "blocks", name_of(dtype), dim),
+      on_tensor_cores ? 128u : 256u};
 }
 
 /// (B, S, D) as one batch of B heads.
@@ -98,8 +110,8 @@ std::unique_ptr<Kernel> make_attention(const Request& request, Functions& functi
   params.v = type_of(v.dtype);
   params.y = type_of(y.dtype);
   const int64_t rows = params.batch * params.heads * params.queries;
-  const bool tiles = takes_tiles(params);
-  params.splits = tiles ? 1 : splits_for(rows, params.keys, functions);
+  const std::optional<Blocks> blocks = blocks_of(params, q.dtype);
+  params.splits = blocks ? 1 : splits_for(rows, params.keys, functions);
   Use scratch{Use::Of::none, 0, 0};
   if (params.splits > 1) {
     scratch = {Use::Of::scratch, 0, 0};
@@ -107,17 +119,16 @@ std::unique_ptr<Kernel> make_attention(const Request& request, Functions& functi
         static_cast<size_t>(rows * params.splits * (params.value_dim + 2)) * sizeof(float);
   }
   Launch launch;
-  if (tiles) {
-    const bool narrow = std::max(params.head_dim, params.value_dim) <= kMostTileDim / 2;
-    launch.function = functions.find(fmt::format("attention_tiles_{}_{}", name_of(q.dtype),
-                                                 narrow ? kMostTileDim / 2 : kMostTileDim));
+  if (blocks) {
+    launch.function = functions.find(blocks->function);
+    launch.threads = blocks->threads;
     launch.grid[0] = static_cast<unsigned>((params.queries + kTileQueries - 1) / kTileQueries);
   } else {
     launch.function = functions.find("attention");
+    launch.threads = kThreads;
     launch.grid[0] = static_cast<unsigned>(params.queries * params.splits);
   }
   launch.grid[1] = static_cast<unsigned>(params.batch * params.heads);
-  launch.threads = kThreads;
   launch.operands = {{Use::Of::input, 0, 0},  {Use::Of::input, 1, 0},
                      {Use::Of::input, 2, 0},  use(mask, 3),
                      use(position, 4),        scratch,

@@ -6,7 +6,7 @@ namespace ostinato::cuda {
 
 inline constexpr int kMostHeadDim = 256;
 inline constexpr int kMostTileDim = 128;  // of heads and values on tensor cores
-inline constexpr int kTileQueries = 64;   // to a block there
+inline constexpr int kTileQueries = 64;   // to a block, where they are many
 
 /// softmax(cap(q·kᵀ·scale) + mask)·v, with the keys of each query in `splits` parts. Where there
 /// are several, each leaves a sum that is not yet divided, its largest score and its divisor in

@@ -1,4 +1,4 @@
-#include "ostinato/device/cuda/kernels/attention.h"
+#include "ostinato/device/cuda/kernels/attention_tile.cuh"
 #include "ostinato/device/cuda/kernels/mma.cuh"
 
 /// Attention of many queries on tensor cores (Dao 2023): a block to 64 queries of a head, a warp to
@@ -13,33 +13,6 @@ constexpr int kRowsOfWarp = 16;
 constexpr int kThreads = kTileQueries / kRowsOfWarp * kWarp;
 constexpr int kPadding = 8;  // elements to a row of shared memory, against bank conflicts
 constexpr float kLog2e = 1.4426950408889634f;
-
-/// Which keys the queries of a block may attend, and where its operands begin.
-struct Tile {
-  int64_t b, h;
-  int64_t first_query, past;
-  int64_t first_key, last_key;
-};
-
-__device__ Tile tile_of(const Operands& operands, const AttentionParams& params) {
-  Tile tile;
-  tile.b = blockIdx.y / params.heads;
-  tile.h = blockIdx.y % params.heads;
-  // The last queries first: of a causal mask they have most to do.
-  tile.first_query = static_cast<int64_t>(gridDim.x - 1 - blockIdx.x) * kTileQueries;
-  tile.past =
-      operands.at[4] == nullptr ? params.offset : *static_cast<const int64_t*>(operands.at[4]);
-  tile.first_key = 0;
-  tile.last_key = params.keys;
-  if (params.causal != 0) {
-    const int64_t last_query = min(tile.first_query + kTileQueries, params.queries) - 1;
-    tile.last_key = max(min(tile.last_key, last_query + tile.past + 1), int64_t{0});
-    if (params.window >= 0) {
-      tile.first_key = max(tile.first_query + tile.past - params.window + 1, int64_t{0});
-    }
-  }
-  return tile;
-}
 
 /// Rows of keys or values, and how many elements each has.
 template <typename T>
@@ -76,24 +49,6 @@ struct Source {
     }
   }
 };
-
-/// The score of a query's product with a key, or -inf where it may not attend.
-__device__ inline float score_of(const Operands& operands, const AttentionParams& params,
-                                 const Tile& tile, int64_t query, int64_t key, float product) {
-  float score = product * params.scale;
-  if (params.softcap > 0) score = params.softcap * tanhf(score / params.softcap);
-  if (key >= tile.last_key || query >= params.queries) return -INFINITY;
-  if (params.causal != 0) {
-    const int64_t last = query + tile.past;
-    if (key > last || (params.window >= 0 && key <= last - params.window)) return -INFINITY;
-  }
-  if (operands.at[3] == nullptr) return score;
-  const int64_t at = tile.b * params.mask_strides[0] + tile.h * params.mask_strides[1] +
-                     query * params.mask_strides[2] + key * params.mask_strides[3];
-  const float mask = load<float>(operands.at[3], at, params.mask);
-  if (params.mask != Type::boolean) return score + mask;
-  return mask != 0 ? score : -INFINITY;
-}
 
 /// Over the four lanes that share a row.
 template <typename Op>
