@@ -189,6 +189,88 @@ TEST_P(CudaKernels, Copies) {
   }
 }
 
+/// As the planner needs them where a result may share no memory with its operand.
+TEST_P(CudaKernels, ViewsAsCopies) {
+  using ir::Shape;
+  const auto check = [](std::string_view op, const Draw& x,
+                        const std::vector<ir::NamedAttribute>& attributes = {}) {
+    expect_fast_equals_reference({op, {x}, attributes});
+  };
+  for (const Storage storage : kStorages) {
+    const Draw matrix = x({6, 5}, storage), thin = x({3, 1, 4}, storage);
+    check("aten.t", matrix);
+    check("aten.alias", matrix);
+    check("aten.detach", matrix);
+    check("aten.diagonal", x({4, 5, 6}, storage), {{"offset", -1}, {"dim1", 2}, {"dim2", 0}});
+    check("aten.unfold", matrix, {{"dimension", 0}, {"size", 3}, {"step", 2}});
+    check("aten.as_strided", matrix,
+          {{"size", Shape{3, 2}}, {"stride", Shape{1, 7}}, {"storage_offset", 4}});
+    check("aten.squeeze", thin);
+    check("aten.squeeze.dim", thin, {{"dim", 1}});
+    check("aten.squeeze.dims", thin, {{"dim", Shape{1}}});
+    check("aten.unbind.int", matrix, {{"dim", 1}});
+    check("aten.split.Tensor", matrix, {{"split_size", 4}, {"dim", 0}});
+    for (const char* op : {"aten.tril", "aten.triu"}) {
+      for (const int64_t diagonal : {-2, 0, 3}) {
+        check(op, x({2, 5, 7}, storage), {{"diagonal", diagonal}});
+      }
+    }
+  }
+}
+
+TEST_P(CudaKernels, NormsOfGroupsAndBatches) {
+  for (const Storage storage : kStorages) {
+    const Draw picture = x({2, 6, 3, 5}, storage);
+    const Draw positive{dtype(), {6}, {}, 0.1, 1};
+    for (const bool plain : {false, true}) {
+      const std::optional<Draw> weight = plain ? std::optional<Draw>() : x({6});
+      expect_fast_equals_reference({"aten.native_group_norm",
+                                    {picture, weight, weight},
+                                    {{"N", 2}, {"C", 6}, {"HxW", 15}, {"group", 3}, {"eps", 1e-5}},
+                                    "reduction"});
+      expect_fast_equals_reference({"aten._native_batch_norm_legit_no_training",
+                                    {picture, weight, weight, x({6}), positive},
+                                    {{"momentum", 0.1}, {"eps", 1e-5}},
+                                    "reduction"});
+    }
+  }
+}
+
+TEST_P(CudaKernels, OtherReductions) {
+  for (const Storage storage : kStorages) {
+    for (const bool unbiased : {false, true}) {
+      expect_fast_equals_reference({"aten.var.dim",
+                                    {x({3, 9, 7}, storage)},
+                                    {{"dim", ir::Shape{0, 2}}, {"unbiased", unbiased}},
+                                    "reduction"});
+    }
+    for (const char* op : {"aten.max.dim", "aten.min.dim"}) {
+      for (const DType type : {dtype(), DType::int64, DType::uint8}) {
+        expect_fast_equals_reference({op, {Draw{type, {6, 70}, storage}}, {{"dim", -1}}});
+      }
+    }
+    for (const double limit : {0.0, 1.5}) {
+      expect_fast_equals_reference(
+          {"aten.histc", {x({9, 70}, storage)}, {{"bins", 7}, {"min", -limit}, {"max", limit}}});
+    }
+  }
+}
+
+TEST_P(CudaKernels, TriangularSystems) {
+  for (const bool left : {false, true}) {
+    for (const bool upper : {false, true}) {
+      for (const bool unit : {false, true}) {
+        // Rows whose diagonal outweighs the rest.
+        const Draw a{dtype(), {2, 1, 4, 4}, Storage::permuted, 0.1, unit ? 0.0 : 1.0};
+        expect_fast_equals_reference({"aten.linalg_solve_triangular",
+                                      {a, left ? x({3, 4, 5}) : x({3, 5, 4})},
+                                      {{"upper", upper}, {"left", left}, {"unitriangular", unit}},
+                                      "matmul"});
+      }
+    }
+  }
+}
+
 TEST_P(CudaKernels, Fills) {
   for (const char* op : {"aten.ones_like", "aten.empty_like", "aten.zeros_like"}) {
     expect_fast_equals_reference({op, {x({3, 5})}});

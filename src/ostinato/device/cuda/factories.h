@@ -20,6 +20,7 @@ void add_move(KernelTable& table);
 void add_pointwise(KernelTable& table);
 void add_product(KernelTable& table);
 void add_program(KernelTable& table);
+void add_reduce(KernelTable& table);
 void add_rows(KernelTable& table);
 void add_scan(KernelTable& table);
 void add_sort(KernelTable& table);

@@ -22,6 +22,7 @@ const KernelTable& table() {
     add_pointwise(made);
     add_product(made);
     add_program(made);
+    add_reduce(made);
     add_rows(made);
     add_scan(made);
     add_sort(made);

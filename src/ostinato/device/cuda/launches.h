@@ -1,5 +1,7 @@
 #pragma once
 
+#include <algorithm>
+
 #include "ostinato/device/cuda/elementwise.h"
 
 /// What most factories make their launches with.
@@ -36,6 +38,12 @@ Launch over_elements(Functions& functions, const std::string& name, int64_t coun
   constexpr unsigned kThreads = 256;
   return over_blocks(functions, name, blocks_for(count, kThreads, functions), kThreads,
                      std::move(operands), params);
+}
+
+/// A block's threads for a row of that length: whole warps, four elements each.
+inline unsigned threads_for(int64_t length) {
+  constexpr int64_t kMost = 256, kEach = 4;
+  return static_cast<unsigned>(std::clamp<int64_t>((length / kEach + 31) / 32 * 32, 32, kMost));
 }
 
 /// A kernel of these launches, one after the other.

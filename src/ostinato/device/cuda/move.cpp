@@ -5,6 +5,7 @@
 #include "ostinato/base/dtype.h"
 #include "ostinato/device/cuda/factories.h"
 #include "ostinato/device/cuda/launches.h"
+#include "ostinato/ops/ops.h"
 #include "ostinato/ops/slice.h"
 
 /// Copies between parts of tensors, caches, and tensors made of nothing.
@@ -24,16 +25,16 @@ std::unique_ptr<Kernel> one_launch(Functions& functions, const char* name, int64
   return kernel_of({over_elements(functions, name, count, std::move(operands), params)});
 }
 
-/// Adds a copy of a part of an operand to a part of the result, each of the same sizes; false when
+/// Adds a copy of a part of an operand to a part of a result, each of the same sizes; false when
 /// the dims are too many.
 bool add_copy(Kernel& kernel, Functions& functions, const Request& request, size_t operand,
               int64_t from, const Dims& from_strides, int64_t to, const Dims& to_strides,
-              const Dims& sizes) {
+              const Dims& sizes, size_t result = 0) {
   if (std::find(sizes.begin(), sizes.end(), 0) != sizes.end()) return true;
-  const DType from_dtype = request.inputs[operand]->dtype, to_dtype = request.outputs[0].dtype;
+  const DType from_dtype = request.inputs[operand]->dtype, to_dtype = request.outputs[result].dtype;
   const TensorDesc source = part(from_dtype, sizes, from_strides);
   auto launch = elementwise(functions, "copy", from_dtype, {{&source, operand}},
-                            part(to_dtype, sizes, to_strides));
+                            part(to_dtype, sizes, to_strides), {}, output(result));
   if (!launch) return false;
   launch->operands[0].offset = static_cast<size_t>(from) * size_of(from_dtype);
   launch->operands[1].offset = static_cast<size_t>(to) * size_of(to_dtype);
@@ -74,13 +75,29 @@ std::unique_ptr<Kernel> make_stack(const Request& request, Functions& functions)
   return kernel;
 }
 
-/// A view that strides cannot express: its elements in the order that they have in the operand.
-std::unique_ptr<Kernel> make_view(const Request& request, Functions& functions) {
+/// A reshaped operand that strides cannot express: its elements in the order that they have there.
+std::unique_ptr<Kernel> make_reshaped(const Request& request, Functions& functions) {
   const TensorDesc& x = *request.inputs[0];
   auto kernel = std::make_unique<Kernel>();
   const bool made = add_copy(*kernel, functions, request, 0, 0, x.strides(), 0,
                              ir::Layout::contiguous(x.sizes()).strides, x.sizes());
   return made ? std::move(kernel) : nullptr;
+}
+
+/// Any other view, as a copy of what it shows of its operand.
+std::unique_ptr<Kernel> make_view(const Request& request, Functions& functions) {
+  const TensorDesc& x = *request.inputs[0];
+  auto kernel = std::make_unique<Kernel>();
+  for (size_t i = 0; i < request.outputs.size(); ++i) {
+    const TensorDesc& y = request.outputs[i];
+    const auto seen = request.node->op->view(*request.node, i, x.layout);
+    if (!seen || seen->offset < 0) return nullptr;
+    if (!add_copy(*kernel, functions, request, 0, seen->offset, seen->strides, 0, y.strides(),
+                  y.sizes(), i)) {
+      return nullptr;
+    }
+  }
+  return kernel;
 }
 
 std::unique_ptr<Kernel> make_repeat(const Request& request, Functions& functions) {
@@ -115,6 +132,47 @@ std::unique_ptr<Kernel> make_flip(const Request& request, Functions& functions) 
   const bool made =
       add_copy(*kernel, functions, request, 0, from, strides, 0, y.strides(), y.sizes());
   return made ? std::move(kernel) : nullptr;
+}
+
+std::unique_ptr<Kernel> make_roll(const Request& request, Functions& functions) {
+  const TensorDesc& x = *request.inputs[0];
+  const Dims shifts = request.node->integers("shifts"), dims = request.node->integers("dims");
+  if (x.numel() == 0) return std::make_unique<Kernel>();
+  RollParams params{};
+  Dims sizes = x.sizes(), strides = x.strides();
+  if (dims.empty()) {  // as if it were flat
+    if (!x.layout.is_contiguous()) return nullptr;
+    sizes = {x.numel()};
+    strides = {1};
+  }
+  if (sizes.size() > kMaxDims) return nullptr;
+  params.count = x.numel();
+  params.dims = static_cast<int32_t>(sizes.size());
+  std::copy(sizes.begin(), sizes.end(), params.sizes);
+  std::copy(strides.begin(), strides.end(), params.strides);
+  for (size_t i = 0; i < shifts.size() && !sizes.empty(); ++i) {
+    const size_t dim = dims.empty() ? 0 : front_dim(dims[i], sizes.size());
+    const int64_t size = sizes[dim];
+    params.shifts[dim] = ((params.shifts[dim] + shifts[i] % size) % size + size) % size;
+  }
+  params.type = type_of(x.dtype);
+  return one_launch(functions, "roll", params.count, {input(0), output()}, params);
+}
+
+template <bool lower>
+std::unique_ptr<Kernel> make_triangle(const Request& request, Functions& functions) {
+  const TensorDesc& x = *request.inputs[0];
+  const auto walk = walk_of(x.sizes(), {x.strides()});
+  if (!walk) return nullptr;
+  const size_t rank = x.sizes().size();
+  const TriangleParams params{*walk,
+                              x.numel(),
+                              x.sizes()[rank - 2],
+                              x.sizes()[rank - 1],
+                              request.node->integer("diagonal"),
+                              lower ? 1 : 0,
+                              type_of(x.dtype)};
+  return one_launch(functions, "triangle", params.count, {input(0), output()}, params);
 }
 
 /// A copy of the first operand, in which the second lies over a part.
@@ -282,9 +340,15 @@ std::unique_ptr<Kernel> make_pad(const Request& request, Functions& functions) {
 void add_move(KernelTable& table) {
   table["aten.cat"] = make_cat;
   table["aten.stack"] = make_stack;
-  table["aten.view"] = table["aten._unsafe_view"] = table["aten.reshape"] = make_view;
+  for (const ir::OpRow* row : ops::table().rows()) {
+    if (row->view != nullptr) table[row->name] = make_view;
+  }
+  table["aten.view"] = table["aten._unsafe_view"] = table["aten.reshape"] = make_reshaped;
   table["aten.repeat"] = make_repeat;
   table["aten.flip"] = make_flip;
+  table["aten.roll"] = make_roll;
+  table["aten.tril"] = make_triangle<true>;
+  table["aten.triu"] = make_triangle<false>;
   table["aten.constant_pad_nd"] = make_pad;
   table["aten.slice_scatter"] = make_slice_scatter;
   table["aten.select_scatter"] = make_select_scatter;

@@ -5,7 +5,7 @@
 #include "ostinato/device/cuda/few_rows.h"
 #include "ostinato/device/cuda/launches.h"
 
-/// Matrix products.
+/// Matrix products, and triangular systems.
 namespace ostinato::cuda {
 
 using device::Request;
@@ -216,6 +216,70 @@ std::unique_ptr<Kernel> make_linear(const Request& request, Functions& functions
   return launch_product(functions, *request.packed, *product, *rows, *request.inputs[1]);
 }
 
+/// Runs of rows by a matrix each, as in mixtures of experts.
+std::unique_ptr<Kernel> make_grouped(const Request& request, Functions& functions) {
+  const TensorDesc &a = *request.inputs[0], &b = *request.inputs[1], &ends = *request.inputs[2];
+  const TensorDesc& y = request.outputs[0];
+  if (y.numel() == 0) return std::make_unique<Kernel>();
+  constexpr int64_t kTile = 64, kMostTiles = 65535;  // along the two slower dims of a grid
+  GroupedParams params{};
+  params.rows = a.sizes()[0];
+  params.columns = y.sizes()[1];
+  params.depth = a.sizes()[1];
+  params.groups = b.sizes()[0];
+  params.a_row = a.strides()[0];
+  params.a_depth = a.strides()[1];
+  params.b_group = b.strides()[0];
+  params.b_depth = b.strides()[1];
+  params.b_column = b.strides()[2];
+  params.ends_stride = ends.strides()[0];
+  params.a = type_of(a.dtype);
+  params.b = type_of(b.dtype);
+  params.ends = type_of(ends.dtype);
+  const int64_t tiles = (params.rows + kTile - 1) / kTile;
+  if (tiles > kMostTiles || params.groups >= kMostTiles) return nullptr;
+  Launch launch = over_blocks(functions, "grouped_product", (params.columns + kTile - 1) / kTile,
+                              256, {input(0), input(1), input(2), output()}, params);
+  launch.grid[1] = static_cast<unsigned>(tiles);
+  launch.grid[2] = static_cast<unsigned>(params.groups + 1);
+  return kernel_of({std::move(launch)});
+}
+
+/// self·x = B, or x·self = B, which is the same with everything transposed.
+std::unique_ptr<Kernel> make_triangular(const Request& request, Functions& functions) {
+  const TensorDesc &a = *request.inputs[0], &b = *request.inputs[1], &x = request.outputs[0];
+  if (x.numel() == 0) return std::make_unique<Kernel>();
+  Plane triangle = plane_of(a), from = plane_of(b), to = plane_of(x);
+  const bool left = request.node->flag("left");
+  if (!left) {
+    for (Plane* plane : {&triangle, &from, &to}) {
+      std::swap(plane->rows, plane->columns);
+      std::swap(plane->row_stride, plane->column_stride);
+    }
+  }
+  const Dims batch = batch_of(x.sizes());
+  const auto walk =
+      walk_of(batch, {batch_strides(a, batch), batch_strides(b, batch), batch_strides(x, batch)});
+  if (!walk) return nullptr;
+  TriangularParams params{};
+  params.batch = *walk;
+  params.size = to.rows;
+  params.columns = to.columns;
+  params.matrices = x.numel() / (to.rows * to.columns);
+  params.a_row = triangle.row_stride;
+  params.a_column = triangle.column_stride;
+  params.b_row = from.row_stride;
+  params.b_column = from.column_stride;
+  params.x_row = to.row_stride;
+  params.x_column = to.column_stride;
+  params.upper = request.node->flag("upper") == left ? 1 : 0;
+  params.unit = request.node->flag("unitriangular") ? 1 : 0;
+  params.type = type_of(x.dtype);
+  return kernel_of({over_elements(functions, "triangular", params.matrices * params.columns,
+                                  {input(0), input(1), scratch(), output()}, params)},
+                   static_cast<size_t>(x.numel()) * sizeof(float));
+}
+
 }  // namespace
 
 void add_product(KernelTable& table) {
@@ -223,6 +287,8 @@ void add_product(KernelTable& table) {
     table[op] = make_matmul;
   }
   table["aten.addmm"] = table["aten.baddbmm"] = make_add_product;
+  table["transformers.grouped_mm_fallback"] = make_grouped;
+  table["aten.linalg_solve_triangular"] = make_triangular;
   table["aten.linear"] = table["linear"] = make_linear;
 }
 

@@ -4,21 +4,14 @@
 
 #include "ostinato/device/cuda/factories.h"
 #include "ostinato/device/cuda/launches.h"
-#include "ostinato/ops/reduce.h"
 
-/// Norms, softmax and reductions.
+/// Norms and softmax.
 namespace ostinato::cuda {
 
 using device::Request;
 using device::TensorDesc;
 
 namespace {
-
-/// A block's threads for a row of that length: whole warps, four elements each.
-unsigned threads_for(int64_t length) {
-  constexpr int64_t kMost = 256, kEach = 4;
-  return static_cast<unsigned>(std::clamp<int64_t>((length / kEach + 31) / 32 * 32, 32, kMost));
-}
 
 bool is_row(const TensorDesc& tensor, int64_t length) {
   return length == 1 || (!tensor.strides().empty() && tensor.strides().back() == 1);
@@ -141,78 +134,55 @@ std::unique_ptr<Kernel> make_softmax(const Request& request, Functions& function
                                 {input(0), output()}, params)});
 }
 
-/// The dims that a reduction goes over: those of its attribute `dim`, or all.
-std::vector<bool> reduced_dims(const ir::Node& node, size_t rank) {
-  std::vector<bool> reduced(rank, true);
-  const auto& attributes = node.op->attributes;
-  const auto found = std::find_if(attributes.begin(), attributes.end(),
-                                  [](const ir::AttrSpec& spec) { return spec.name == "dim"; });
-  if (found == attributes.end() || !node.has("dim")) return reduced;
-  const auto dims = found->kind == ir::AttrKind::integers
-                        ? node.integers("dim")
-                        : std::vector<int64_t>{node.integer("dim")};
-  if (dims.empty()) return reduced;
-  reduced.assign(rank, false);
-  for (const int64_t dim : dims) {
-    const int64_t at = dim < 0 ? dim + static_cast<int64_t>(rank) : dim;
-    if (at >= 0 && at < static_cast<int64_t>(rank)) reduced[static_cast<size_t>(at)] = true;
-  }
-  return reduced;
+/// Operands that a block or thread reads by channel.
+bool lie_side_by_side(const Request& request, size_t first) {
+  return std::all_of(request.inputs.begin() + static_cast<std::ptrdiff_t>(first),
+                     request.inputs.end(), [](const std::optional<TensorDesc>& operand) {
+                       return !operand || operand->layout.is_contiguous();
+                     });
 }
 
-std::unique_ptr<Kernel> reduce(const Request& request, Functions& functions,
-                               const std::string& name, bool mean = false) {
-  const TensorDesc &x = *request.inputs[0], &y = request.outputs[0];
-  if (request.outputs.size() != 1) return nullptr;
-  if (y.numel() == 0) return std::make_unique<Kernel>();
-  const std::vector<bool> reduced = reduced_dims(*request.node, x.sizes().size());
-  std::vector<int64_t> sizes[2], strides[2];
-  ReduceParams params{};
-  params.count = 1;
-  for (size_t d = 0; d < reduced.size(); ++d) {
-    sizes[reduced[d]].push_back(x.sizes()[d]);
-    strides[reduced[d]].push_back(x.strides()[d]);
-    if (reduced[d]) params.count *= x.sizes()[d];
-  }
-  constexpr int64_t kMostIndices = 0x7fffffff;
-  if (name.starts_with("arg") && (params.count == 0 || params.count > kMostIndices)) return nullptr;
-  const auto kept = walk_of(sizes[0], {strides[0]}), over = walk_of(sizes[1], {strides[1]});
-  if (!kept || !over) return nullptr;
-  params.kept = *kept;
-  params.reduced = *over;
-  params.scale = mean ? 1 / static_cast<double>(params.count) : 1;
+Type type_or_float(const std::optional<TensorDesc>& operand) {
+  return operand ? type_of(operand->dtype) : Type::float32;
+}
+
+std::unique_ptr<Kernel> make_group_norm(const Request& request, Functions& functions) {
+  const TensorDesc& x = *request.inputs[0];
+  const int64_t groups = request.outputs[1].numel();
+  if (!lie_side_by_side(request, 0)) return nullptr;
+  if (groups == 0) return std::make_unique<Kernel>();
+  GroupNormParams params{};
+  params.length = x.numel() / groups;
+  params.plane = std::max<int64_t>(request.node->integer("HxW"), 1);
+  params.channels = std::max<int64_t>(request.node->integer("C"), 1);
+  params.eps = static_cast<float>(request.node->real("eps"));
   params.x = type_of(x.dtype);
-  params.y = type_of(y.dtype);
-  Launch launch;
-  launch.function = functions.find(name);
-  launch.grid[0] = static_cast<unsigned>(y.numel());
-  launch.threads = threads_for(params.count);
-  launch.operands = {input(0), output(0)};
-  launch.params = bytes_of_params(params);
-  return kernel_of({std::move(launch)});
+  params.weight = type_or_float(request.inputs[1]);
+  params.bias = type_or_float(request.inputs[2]);
+  return kernel_of({over_blocks(functions, "group_norm", groups, threads_for(params.length),
+                                {input(0), input_or_none(request, 1), input_or_none(request, 2),
+                                 output(0), output(1), output(2)},
+                                params)});
 }
 
-std::unique_ptr<Kernel> make_sum(const Request& request, Functions& functions) {
-  return reduce(request, functions,
-                is_floating(request.outputs[0].dtype) ? "sum_real" : "sum_integer");
-}
-std::unique_ptr<Kernel> make_mean(const Request& request, Functions& functions) {
-  return reduce(request, functions, "sum_real", true);
-}
-template <bool largest>
-std::unique_ptr<Kernel> make_extremum(const Request& request, Functions& functions) {
-  const std::string name = largest ? "amax" : "amin";
-  return reduce(request, functions,
-                name + (is_floating(request.outputs[0].dtype) ? "_real" : "_integer"));
-}
-template <bool largest>
-std::unique_ptr<Kernel> make_arg(const Request& request, Functions& functions) {
-  if (!is_floating(request.inputs[0]->dtype)) return nullptr;
-  return reduce(request, functions, largest ? "argmax" : "argmin");
-}
-template <bool all>
-std::unique_ptr<Kernel> make_any_or_all(const Request& request, Functions& functions) {
-  return reduce(request, functions, all ? "all_real" : "any_real");
+std::unique_ptr<Kernel> make_batch_norm(const Request& request, Functions& functions) {
+  const TensorDesc& x = *request.inputs[0];
+  if (x.numel() == 0) return std::make_unique<Kernel>();
+  const auto walk = walk_of(x.sizes(), {x.strides()});
+  if (!walk || !lie_side_by_side(request, 1)) return nullptr;
+  BatchNormParams params{};
+  params.walk = *walk;
+  params.count = x.numel();
+  params.channels = x.sizes()[1];
+  params.plane = x.numel() / (x.sizes()[0] * x.sizes()[1]);
+  params.eps = static_cast<float>(request.node->real("eps"));
+  std::vector<Use> operands;
+  for (size_t i = 0; i < 5; ++i) {
+    params.types[i] = type_or_float(request.inputs[i]);
+    operands.push_back(input_or_none(request, i));
+  }
+  operands.push_back(output());
+  return kernel_of({over_elements(functions, "batch_norm", params.count, operands, params)});
 }
 
 }  // namespace
@@ -243,14 +213,8 @@ void add_rows(KernelTable& table) {
   table["add_layer_norm"] = make_add_layer_norm;
   table["aten.native_layer_norm"] = make_native_layer_norm;
   table["aten._softmax"] = table["aten._log_softmax"] = make_softmax;
-  table["aten.sum"] = table["aten.sum.dim_IntList"] = make_sum;
-  table["aten.mean"] = table["aten.mean.dim"] = make_mean;
-  table["aten.amax"] = table["aten.max"] = make_extremum<true>;
-  table["aten.amin"] = table["aten.min"] = make_extremum<false>;
-  table["aten.argmax"] = make_arg<true>;
-  table["aten.argmin"] = make_arg<false>;
-  table["aten.any"] = table["aten.any.dim"] = table["aten.any.dims"] = make_any_or_all<false>;
-  table["aten.all"] = table["aten.all.dim"] = table["aten.all.dims"] = make_any_or_all<true>;
+  table["aten.native_group_norm"] = make_group_norm;
+  table["aten._native_batch_norm_legit_no_training"] = make_batch_norm;
 }
 
 }  // namespace ostinato::cuda

@@ -103,7 +103,7 @@ __device__ inline int64_t mean_of(int64_t sum, int64_t count) {
 template <typename T>
 __device__ void reduce_place(const Operands& operands, const ScatterReduceParams& params,
                              int64_t line, int64_t place) {
-  constexpr bool real = sizeof(T) == sizeof(double) && T(0.5) != T(0);
+  constexpr bool real = std::is_floating_point_v<T>;
   using Loaded = std::conditional_t<real, float, int64_t>;
   const NamedParams& named = params.named;
   const Line begin = line_of(named, line);
@@ -128,7 +128,7 @@ __device__ void reduce_place(const Operands& operands, const ScatterReduceParams
   store(operands.at[0], to, named.type, static_cast<Loaded>(value));
 }
 
-/// How many of the chunk's elements before an element of it, and with it, a mask has.
+/// Whether the mask has an element; past the end it has none.
 __device__ inline bool is_set(const Operands& operands, const MaskedScatterParams& params,
                               int64_t i) {
   if (i >= params.count) return false;

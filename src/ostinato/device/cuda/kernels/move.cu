@@ -63,4 +63,29 @@ OSTINATO_KERNEL(arange_integer, kThreads, ArangeParams) {
   }
 }
 
+OSTINATO_KERNEL(roll, kThreads, RollParams) {
+  for (int64_t i = first_of_thread(); i < params.count; i += threads_of_grid()) {
+    int64_t rest = i, from = 0;
+    for (int d = params.dims - 1; d >= 0; --d) {
+      const int64_t size = params.sizes[d], index = rest % size - params.shifts[d];
+      from += (index < 0 ? index + size : index) * params.strides[d];
+      rest /= size;
+    }
+    copy_element(operands.at[1], i, operands.at[0], from, params.type);
+  }
+}
+
+OSTINATO_KERNEL(triangle, kThreads, TriangleParams) {
+  for (int64_t i = first_of_thread(); i < params.count; i += threads_of_grid()) {
+    const int64_t above = i % params.columns - i / params.columns % params.rows;
+    if (params.lower != 0 ? above <= params.diagonal : above >= params.diagonal) {
+      int64_t from = 0;
+      walk_to<1>(params.walk, i, &from);
+      copy_element(operands.at[1], i, operands.at[0], from, params.type);
+    } else {
+      store(operands.at[1], i, params.type, int64_t{0});
+    }
+  }
+}
+
 }  // namespace ostinato::cuda

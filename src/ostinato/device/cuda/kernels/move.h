@@ -30,4 +30,21 @@ struct ArangeParams {
   Type y;
 };
 
+/// x turned around along its dims. Operands: x, y, which lies side by side.
+struct RollParams {
+  int64_t count;
+  int64_t sizes[kMaxDims], strides[kMaxDims], shifts[kMaxDims];  ///< shifts below the sizes
+  int32_t dims;
+  Type type;
+};
+
+/// What lies on one side of a diagonal, zeros on the other. Operands: x, y, which lies side by
+/// side.
+struct TriangleParams {
+  Walk walk;  ///< x
+  int64_t count, rows, columns, diagonal;
+  int32_t lower;
+  Type type;
+};
+
 }  // namespace ostinato::cuda

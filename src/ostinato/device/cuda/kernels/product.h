@@ -31,4 +31,23 @@ struct GateParams {
   Type gate_bias, up_bias, y;
 };
 
+/// Runs of rows by a matrix each: y[r] = a[r] · b[g] for the rows of group g, zeros for those after
+/// the last. Operands: a, b, where each group's rows end (int64 or int32), y, which lies side by
+/// side.
+struct GroupedParams {
+  int64_t rows, columns, depth, groups;
+  int64_t a_row, a_depth, b_group, b_depth, b_column, ends_stride;
+  Type a, b, ends;
+};
+
+/// x of a·x = b, of which a's one triangle is read: a thread to each column of each matrix.
+/// Operands: a, b, the columns in float32, x.
+struct TriangularParams {
+  Walk batch;  ///< a, b, x
+  int64_t matrices, size, columns;
+  int64_t a_row, a_column, b_row, b_column, x_row, x_column;
+  int32_t upper, unit;
+  Type type;
+};
+
 }  // namespace ostinato::cuda

@@ -1,6 +1,6 @@
 #include "ostinato/device/cuda/kernels/walk.cuh"
 
-/// Norms, softmax and reductions: a block to each row, in fp32.
+/// Norms and softmax: a block to each row, in fp32.
 namespace ostinato::cuda {
 
 namespace {
@@ -128,108 +128,44 @@ OSTINATO_KERNEL(softmax, kMostThreads, SoftmaxParams) {
   }
 }
 
-namespace {
+OSTINATO_KERNEL(group_norm, kMostThreads, GroupNormParams) {
+  const int64_t first = blockIdx.x * params.length;
+  const auto x = [&](int64_t i) { return load<float>(operands.at[0], first + i, params.x); };
+  float sum = 0, squares = 0;
+  for (int64_t i = threadIdx.x; i < params.length; i += blockDim.x) sum += x(i);
+  const float mean = block_reduce(sum, Sum(), 0.0f) / static_cast<float>(params.length);
+  for (int64_t i = threadIdx.x; i < params.length; i += blockDim.x) {
+    squares += (x(i) - mean) * (x(i) - mean);
+  }
+  const float variance = block_reduce(squares, Sum(), 0.0f) / static_cast<float>(params.length);
+  const float scale = rsqrtf(variance + params.eps);
+  for (int64_t i = threadIdx.x; i < params.length; i += blockDim.x) {
+    const int64_t channel = (first + i) / params.plane % params.channels;
+    float y = (x(i) - mean) * scale;
+    if (operands.at[1] != nullptr) y *= load<float>(operands.at[1], channel, params.weight);
+    if (operands.at[2] != nullptr) y += load<float>(operands.at[2], channel, params.bias);
+    store(operands.at[3], first + i, params.x, y);
+  }
+  if (threadIdx.x == 0) {
+    store(operands.at[4], blockIdx.x, params.x, mean);
+    store(operands.at[5], blockIdx.x, params.x, scale);
+  }
+}
 
-template <typename T, typename Op>
-__device__ void reduce(const Operands& operands, const ReduceParams& params, Op op, T none) {
-  int64_t base = 0;
-  walk_to<1>(params.kept, blockIdx.x, &base);
-  T value = none;
-  for (int64_t i = threadIdx.x; i < params.count; i += blockDim.x) {
+OSTINATO_KERNEL(batch_norm, kMostThreads, BatchNormParams) {
+  for (int64_t i = first_of_thread(); i < params.count; i += threads_of_grid()) {
+    const int64_t channel = i / params.plane % params.channels;
     int64_t offset = 0;
-    walk_to<1>(params.reduced, i, &offset);
-    value = op(value, load<T>(operands.at[0], base + offset, params.x));
+    walk_to<1>(params.walk, i, &offset);
+    const auto of_channel = [&](int k, float otherwise) {
+      return operands.at[k] == nullptr ? otherwise
+                                       : load<float>(operands.at[k], channel, params.types[k]);
+    };
+    const float scale = 1 / sqrtf(of_channel(4, 1) + params.eps);
+    const float value =
+        (load<float>(operands.at[0], offset, params.types[0]) - of_channel(3, 0)) * scale;
+    store(operands.at[5], i, params.types[0], value * of_channel(1, 1) + of_channel(2, 0));
   }
-  value = block_reduce(value, op, none);
-  if (threadIdx.x != 0) return;
-  if (params.scale != 1) value = static_cast<T>(value * static_cast<float>(params.scale));
-  store(operands.at[1], blockIdx.x, params.y, value);
 }
-
-/// An element and where it is; the earlier of equal ones, and the first NaN before all.
-struct Best {
-  float value;
-  int32_t index;
-};
-
-template <bool largest>
-__device__ bool is_better(float value, int32_t index, float than, int32_t than_index) {
-  const bool nan = value != value, than_nan = than != than;
-  if (nan != than_nan) return nan;
-  if (!nan && value != than) return largest ? value > than : value < than;
-  return index < than_index;
-}
-
-template <bool largest>
-__device__ void arg_extremum(const Operands& operands, const ReduceParams& params) {
-  __shared__ float values[kWarp];
-  __shared__ int32_t indices[kWarp];
-  int64_t base = 0;
-  walk_to<1>(params.kept, blockIdx.x, &base);
-  Best best{largest ? -INFINITY : INFINITY, 0x7fffffff};
-  const auto take = [&best](float value, int32_t index) {
-    if (is_better<largest>(value, index, best.value, best.index)) best = {value, index};
-  };
-  for (int64_t i = threadIdx.x; i < params.count; i += blockDim.x) {
-    int64_t offset = 0;
-    walk_to<1>(params.reduced, i, &offset);
-    take(load<float>(operands.at[0], base + offset, params.x), static_cast<int32_t>(i));
-  }
-  const auto across_lanes = [&] {
-    for (int step = kWarp / 2; step > 0; step /= 2) {
-      const float value = __shfl_xor_sync(kAllLanes, best.value, step);
-      const int32_t index = __shfl_xor_sync(kAllLanes, best.index, step);
-      take(value, index);
-    }
-  };
-  across_lanes();
-  const unsigned lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
-  if (lane == 0) {
-    values[warp] = best.value;
-    indices[warp] = best.index;
-  }
-  __syncthreads();
-  if (warp != 0) return;
-  if (lane < blockDim.x / kWarp) {
-    best = {values[lane], indices[lane]};
-  } else {
-    best = {largest ? -INFINITY : INFINITY, 0x7fffffff};
-  }
-  across_lanes();
-  if (lane == 0) store(operands.at[1], blockIdx.x, params.y, static_cast<int64_t>(best.index));
-}
-
-}  // namespace
-
-OSTINATO_KERNEL(sum_real, kMostThreads, ReduceParams) { reduce(operands, params, Sum(), 0.0f); }
-OSTINATO_KERNEL(sum_integer, kMostThreads, ReduceParams) {
-  reduce(operands, params, Sum(), int64_t{0});
-}
-OSTINATO_KERNEL(amax_real, kMostThreads, ReduceParams) {
-  reduce(
-      operands, params, [](float a, float b) { return a > b || a != a ? a : b; }, -INFINITY);
-}
-OSTINATO_KERNEL(amin_real, kMostThreads, ReduceParams) {
-  reduce(
-      operands, params, [](float a, float b) { return a < b || a != a ? a : b; }, INFINITY);
-}
-OSTINATO_KERNEL(amax_integer, kMostThreads, ReduceParams) {
-  reduce(
-      operands, params, [](int64_t a, int64_t b) { return a > b ? a : b; }, INT64_MIN);
-}
-OSTINATO_KERNEL(amin_integer, kMostThreads, ReduceParams) {
-  reduce(
-      operands, params, [](int64_t a, int64_t b) { return a < b ? a : b; }, INT64_MAX);
-}
-OSTINATO_KERNEL(any_real, kMostThreads, ReduceParams) {
-  reduce(
-      operands, params, [](float a, float b) { return a != 0 || b != 0 ? 1.0f : 0.0f; }, 0.0f);
-}
-OSTINATO_KERNEL(all_real, kMostThreads, ReduceParams) {
-  reduce(
-      operands, params, [](float a, float b) { return a != 0 && b != 0 ? 1.0f : 0.0f; }, 1.0f);
-}
-OSTINATO_KERNEL(argmax, kMostThreads, ReduceParams) { arg_extremum<true>(operands, params); }
-OSTINATO_KERNEL(argmin, kMostThreads, ReduceParams) { arg_extremum<false>(operands, params); }
 
 }  // namespace ostinato::cuda

@@ -29,12 +29,20 @@ struct SoftmaxParams {
   Type x, y;
 };
 
-/// One result to each block, of all elements that `reduced` walks. Operands: x, y.
-struct ReduceParams {
-  Walk kept, reduced;  ///< x
-  int64_t count;       ///< of elements to a result
-  double scale;        ///< that the result is multiplied by
-  Type x, y;
+/// A block to each group of channels, whose `length` elements lie side by side. Operands: x, weight
+/// or none, bias or none, y, mean, rstd.
+struct GroupNormParams {
+  int64_t length, plane, channels;
+  float eps;
+  Type x, weight, bias;
+};
+
+/// Operands: x (N, C, …), weight or none, bias or none, mean, variance, y, which lies side by side.
+struct BatchNormParams {
+  Walk walk;  ///< x
+  int64_t count, plane, channels;
+  float eps;
+  Type types[5];  ///< of the operands but y, which is of x's
 };
 
 }  // namespace ostinato::cuda
