@@ -124,4 +124,5 @@ inline void let_consumers_begin() {}
   static void name([[maybe_unused]] const ::ostinato::cuda::Operands& operands,       \
                    [[maybe_unused]] const Params& params)
 #define OSTINATO_UNROLL
+#define OSTINATO_UNROLL_2
 #define OSTINATO_UNROLL_4

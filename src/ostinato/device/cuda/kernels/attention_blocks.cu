@@ -34,11 +34,20 @@ struct Rows {
     return inside ? to_float(first[row * row_stride + element * stride]) : 0.0f;
   }
 
-  /// Brings `kDepth` elements of 64 rows to shared memory, transposed.
+  /// Brings `kDepth` elements of 64 rows to shared memory, transposed. With few loads at a time
+  /// heads of up to 128 leave registers for two blocks to a multiprocessor.
+  template <int dim>
   __device__ void bring(float (*shared)[kKeys + 1], int64_t row, int64_t last,
                         int64_t element) const {
-    for (int i = static_cast<int>(threadIdx.x); i < kKeys * kDepth; i += kThreads) {
+    const auto bring_one = [&](int i) {
       shared[i % kDepth][i / kDepth] = at(row + i / kDepth, last, element + i % kDepth);
+    };
+    const int thread = static_cast<int>(threadIdx.x);
+    if constexpr (dim > kMostTileDim) {
+      for (int i = thread; i < kKeys * kDepth; i += kThreads) bring_one(i);
+    } else {
+      OSTINATO_UNROLL_2
+      for (int i = thread; i < kKeys * kDepth; i += kThreads) bring_one(i);
     }
   }
 };
@@ -76,8 +85,8 @@ __device__ void attend(const Operands& operands, const AttentionParams& params) 
     float scores[kEach][kEach] = {};
     for (int64_t d = 0; d < params.head_dim; d += kDepth) {
       __syncthreads();  // what was there before has been read
-      q.bring(query_tile, tile.first_query, params.queries, d);
-      k.bring(key_tile, key, tile.last_key, d);
+      q.template bring<dim>(query_tile, tile.first_query, params.queries, d);
+      k.template bring<dim>(key_tile, key, tile.last_key, d);
       __syncthreads();
       OSTINATO_UNROLL
       for (int n = 0; n < kDepth; ++n) {
@@ -120,6 +129,7 @@ __device__ void attend(const Operands& operands, const AttentionParams& params) 
     const int64_t last = min(key + kKeys, tile.last_key);
     for (int64_t first = key; first < last; first += kDepth) {
       __syncthreads();
+      OSTINATO_UNROLL_4
       for (int i = static_cast<int>(threadIdx.x); i < kDepth * dim; i += kThreads) {
         value_tile[i / dim][i % dim] = v.at(first + i / dim, last, i % dim);
       }

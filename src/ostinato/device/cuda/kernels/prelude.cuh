@@ -18,6 +18,7 @@
       name(const __grid_constant__ ::ostinato::cuda::Operands operands, \
            const __grid_constant__ Params params)
 #define OSTINATO_UNROLL _Pragma("unroll")
+#define OSTINATO_UNROLL_2 _Pragma("unroll 2")
 #define OSTINATO_UNROLL_4 _Pragma("unroll 4")
 namespace ostinato::cuda {
 // Programmatic dependent launch, from compute capability 9.0 on.
