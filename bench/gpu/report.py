@@ -65,7 +65,7 @@ def main() -> None:
             lines += [f"| Ostinato, {name} | {figures(variant)} |"]
         lines += [f"| PyTorch {mode} | {figures(r)} |" for mode, r in workload["torch"].items()]
         rate = workload["ostinato"].get("tokens_per_s")
-        if rate is not None and "ceilings" in result:
+        if "bytes_a_token" in workload and rate is not None and "ceilings" in result:
             share = rate * workload["bytes_a_token"] / result["ceilings"]["copy_bytes_per_s"]
             lines += ["", f"Weights are read at {share:.0%} of the large copy's speed."]
     (folder / "gpu.md").write_text("\n".join(lines) + "\n")

@@ -23,6 +23,8 @@ folders = [os.path.join(p, "nvidia") for p in sys.path]
 found = [f for p in folders for f in glob.glob(p + "/**/libcublasLt.so.1[23]", recursive=True)]
 print(os.path.dirname(found[0]) if found else "")')"
 export LD_LIBRARY_PATH="${libraries:+$libraries:}${LD_LIBRARY_PATH:-}"
+# The package, where it was built.
+export PYTHONPATH="$(realpath "$build")/python${PYTHONPATH:+:$PYTHONPATH}"
 export OSTINATO_TEST_GPU=1 # the kernels' cases run on the GPU instead of the tests' own driver
 
 for needed in "$tests" "$build/src/ostinato/ostinato"; do

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import torch
+from through_torch import growing, replayed
 from timeline import draw
 from transformers import AutoModelForCausalLM, AutoModelForImageClassification
 
@@ -27,6 +28,7 @@ MODES = {
 DEADLINE = 220  # seconds for all of it: what comes later is left out and named
 FAMILIES = ("vit-base-patch16-224", "all-minilm-l6-v2", "qwen3-0.6b")
 PROMPT = 128  # tokens
+GROWN = 64  # tokens
 
 
 def median_ms(run, calls: int = 50, warmup: int = 5) -> dict:
@@ -94,18 +96,22 @@ def parity(binary: str, folder: Path) -> list[dict]:
     return rows
 
 
+def measured(measure, deadline: float) -> dict:
+    """What `measure` gives, with nothing compiled before, or why it gives nothing."""
+    if time.monotonic() > deadline:
+        return {"error": "left out: no time left"}
+    torch._dynamo.reset()
+    try:
+        return measure()
+    except (RuntimeError, ImportError) as error:
+        return {"error": (str(error).splitlines() or [repr(error)])[0]}
+
+
 def in_each_mode(measure, deadline: float) -> dict:
     """What `measure` gives of each of PyTorch's modes, from its options; None is eager."""
     results = {}
     for name, options in MODES.items():
-        if time.monotonic() > deadline:
-            results[name] = {"error": "left out: no time left"}
-            continue
-        torch._dynamo.reset()
-        try:
-            results[name] = measure(options)
-        except RuntimeError as error:
-            results[name] = {"error": str(error).splitlines()[0]}
+        results[name] = measured(lambda given=options: measure(given), deadline)
     return results
 
 
@@ -131,10 +137,11 @@ def vit(binary: str, folder: Path, deadline: float) -> list[dict]:
             binary, "bench", str(folder), "--device", "cuda", "--dtype", "float16",
             "--weights", "random", "--batch-size", str(batch), "--lanes", "eager,graph",
         )  # fmt: skip
-        modes = torch_modes(model, {"pixel_values": pixels}, deadline)
-        rows.append(
-            {"workload": f"ViT-B/16 float16 batch {batch}", "ostinato": own, "torch": modes}
-        )
+        inputs = {"pixel_values": pixels}
+        modes = torch_modes(model, inputs, deadline)
+        row = {"workload": f"ViT-B/16 float16 batch {batch}", "ostinato": own, "torch": modes}
+        through = measured(lambda run=inputs: replayed(model, run, median_ms), deadline)
+        rows.append(row | {"variants": {"through torch.compile": through}})
     return rows
 
 
@@ -190,6 +197,22 @@ def qwen(binary: str, folder: Path, deadline: float) -> list[dict]:
     return [row | {"bytes_a_token": sum(weights.values())}]
 
 
+def qwen_growing(_binary: str, folder: Path, deadline: float) -> list[dict]:
+    """Qwen3-0.6B in float16 without a cache, through torch.compile: a new length every token."""
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float16).cuda().eval()
+    ids = torch.arange(PROMPT, device="cuda")[None]
+    rates = measured(lambda: growing(model, ids, GROWN), deadline)
+    if "error" in rates:
+        rates = {"ostinato": rates, "eager": {"error": "not measured"}}
+    return [
+        {
+            "workload": f"Qwen3-0.6B float16, growing by {GROWN} tokens without a cache",
+            "ostinato": rates["ostinato"],
+            "torch": {"eager": rates["eager"]},
+        }
+    ]
+
+
 def main() -> None:
     """Runs everything that there is time for."""
     binary, target = sys.argv[1], Path(sys.argv[2])
@@ -205,9 +228,10 @@ def main() -> None:
         result["parity"] = parity(binary, Path(folder))
         for config, dtype, run in (
             ("qwen3-0.6b", "bfloat16", qwen),
+            ("qwen3-0.6b", "float16", qwen_growing),
             ("vit-base-patch16-224", "float16", vit),
         ):
-            path = Path(folder) / config
+            path = Path(folder) / f"{config}-{dtype}"
             made = subprocess.run([binary, "new-model", config, str(path), "--dtype", dtype])
             if made.returncode == 0:
                 result["workloads"] += run(binary, path, deadline)

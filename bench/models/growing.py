@@ -3,9 +3,9 @@
     ostinato new-model OUT --preset qwen3-0.6b   # or a folder with real weights
     PYTHONPATH=build/release/python python bench/models/growing.py OUT [--dtype float16]
 
-PyTorch eager and torch.compile(backend="ostinato", dynamic=True) take turns at every token. Prints
-a Markdown table; exits with 1 if a token differs where eager's choice was clear, or an operator ran
-in PyTorch. The folder needs a tokenizer with a chat template.
+PyTorch eager and torch.compile(backend="ostinato", dynamic=True) take turns at every token, on the
+device that --device names. Prints a Markdown table; exits with 1 if a token differs where eager's
+choice was clear, or an operator ran in PyTorch. The folder needs a tokenizer with a chat template.
 """
 
 import argparse
@@ -44,6 +44,8 @@ def step(model, ids):
     start = time.perf_counter()
     logits = model(input_ids=ids, use_cache=False).logits[:, -1]
     longer = torch.cat([ids, logits.argmax(-1, keepdim=True)], dim=1)
+    if ids.is_cuda:
+        torch.cuda.synchronize()
     return longer, logits, time.perf_counter() - start
 
 
@@ -54,11 +56,39 @@ def margin(logits, other):
     return ((best - logits[0, other].float()) / spacing).item()
 
 
+def grow(model, ids, tokens):
+    """Generates with both, in turns.
+
+    Returns the seconds of each call by lane, and for each token that differs its margin in eager.
+    """
+    compiled = torch.compile(
+        model, backend=backend, fullgraph=True, dynamic=True, options={"capture_limit": 256}
+    )
+    seconds = {"eager": [], "ostinato": []}
+    unlike = []
+    with torch.inference_mode():
+        for _ in range(tokens):
+            chosen, logits, eager = step(model, ids)
+            other, _, ours = step(compiled, ids)
+            seconds["eager"].append(eager)
+            seconds["ostinato"].append(ours)
+            if not torch.equal(chosen, other):
+                unlike.append(margin(logits, other[0, -1]))
+            ids = chosen
+    return seconds, unlike
+
+
+def rates(seconds):
+    """Tokens a second by lane, once the first calls are over."""
+    return {lane: 1 / statistics.median(times[SETTLED:]) for lane, times in seconds.items()}
+
+
 def main():
     """Generates with both, compares, and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("model", help="a folder with weights and a tokenizer")
     parser.add_argument("--dtype", default="bfloat16", choices=["bfloat16", "float16", "float32"])
+    parser.add_argument("--device", default="cpu", help="such as cuda:0")
     parser.add_argument("--tokens", type=int, default=64, help="how many to generate")
     arguments = parser.parse_args()
     costs = CaptureCosts()
@@ -66,26 +96,13 @@ def main():
     logging.getLogger("ostinato").setLevel(logging.INFO)
     tokenizer = transformers.AutoTokenizer.from_pretrained(arguments.model)
     dtype = getattr(torch, arguments.dtype)
-    model = transformers.AutoModelForCausalLM.from_pretrained(arguments.model, dtype=dtype).eval()
+    model = transformers.AutoModelForCausalLM.from_pretrained(arguments.model, dtype=dtype)
+    model = model.eval().to(arguments.device)
     messages = [{"role": "user", "content": PROMPT}]
     text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    ids = tokenizer([text], return_tensors="pt").input_ids
-    compiled = torch.compile(
-        model, backend=backend, fullgraph=True, dynamic=True, options={"capture_limit": 256}
-    )
-    seconds = {"eager": [], "ostinato": []}
-    unlike = []
-    longer = ids
-    with torch.inference_mode():
-        for _ in range(arguments.tokens):
-            chosen, logits, eager = step(model, longer)
-            other, _, ours = step(compiled, longer)
-            seconds["eager"].append(eager)
-            seconds["ostinato"].append(ours)
-            if not torch.equal(chosen, other):
-                unlike.append(margin(logits, other[0, -1]))
-            longer = chosen
-    rate = {lane: 1 / statistics.median(times[SETTLED:]) for lane, times in seconds.items()}
+    ids = tokenizer([text], return_tensors="pt").input_ids.to(arguments.device)
+    seconds, unlike = grow(model, ids, arguments.tokens)
+    rate = rates(seconds)
     print("| lane | first call | tokens/s | against eager |")
     print("|---|---|---|---|")
     for lane, times in seconds.items():

@@ -20,6 +20,7 @@ from ostinato.graph_cache import cached
 from ostinato.importer import Importer
 from ostinato.module_floats import hold_module_floats
 from ostinato.options import Options, make_options
+from ostinato.placement import placed
 from ostinato.rewrites import rewrite
 from ostinato.scope import mark_scopes
 from ostinato.whole import keep_whole
@@ -99,11 +100,14 @@ def _prepare(gm: GraphModule, options: Options):
     mark_scopes(gm)
     hold_module_floats(gm)
     if options.pattern_fusion_pass:
-        keep_whole(gm)
+        keep_whole(gm, options.device)
 
 
 def compile_graph(gm: GraphModule, example_inputs, options: Options, compiler):
-    """Makes a graph of ATen operators of Dynamo's graph, and lets `compiler` have it."""
+    """Makes a graph of ATen operators of Dynamo's graph, and lets `compiler` have it.
+
+    The device of `options` must have been chosen.
+    """
     _prepare(gm, options)
     return _trace(gm, example_inputs, compiler)
 
@@ -137,6 +141,7 @@ def compile_dynamo_graph(
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
         report("BACKWARD", "", strict=options.strict)
         return gm.forward
+    options = placed(options, tensors)
     trace = debug.trace("model")
     trace.dynamo(gm)
     _prepare(gm, options)
@@ -172,11 +177,15 @@ def compile_fx(gm: GraphModule, example_inputs=None, options: dict | None = None
 
         with FakeTensorMode(allow_non_fake_inputs=True) as fake_mode:
             FakeTensorProp(gm, fake_mode).propagate(*example_inputs)
+    held = [node.meta.get("val") for node in gm.graph.find_nodes(op="placeholder")]
+    held += [getattr(gm, node.target) for node in gm.graph.find_nodes(op="get_attr")]
+    tensors = [item for item in held if isinstance(item, torch.Tensor)]
+    chosen = placed(make_options(options), tensors)
     output = gm.graph.output_node()
     alone = not isinstance(output.args[0], (list, tuple))
     if alone:
         output.args = ([output.args[0]],)
-    compiled = _compile(gm, None, set(), make_options(options), debug.trace("compile"))
+    compiled = _compile(gm, None, set(), chosen, debug.trace("compile"))
     if alone:
         return lambda *arguments: compiled(list(arguments))[0]
     return lambda *arguments: compiled(list(arguments))

@@ -15,7 +15,7 @@ _DTYPES = {"float32", "bfloat16", "float16", "int64", "int32", "uint8", "bool"}
 def _is_small_tensor(value) -> bool:
     return (
         isinstance(value, torch.Tensor)
-        and value.device.type == "cpu"
+        and value.device.type in ("cpu", "cuda")
         and all(isinstance(size, int) for size in value.shape)
         and value.numel() <= _MOST_ELEMENTS
     )

@@ -31,6 +31,10 @@ from ostinato.whole import NAMESPACE
 
 _ALWAYS_IN_TORCH = {"_c10d_functional"}  # collectives: theirs is the process group
 
+# Of a tensor that a graph holds, and that traces on disk have to hold too. Larger ones on a GPU
+# stay there, and their traces are not stored.
+_MOST_STORED_BYTES = 1 << 20
+
 # Calls that read sizes, not data.
 SIZE_QUERIES = {
     torch.ops.aten.sym_size,
@@ -81,11 +85,15 @@ class Level:
 
 
 class Importer:
-    """Imports one graph. `static` are the placeholders, by index, that hold parameters."""
+    """Imports one graph. `static` are the placeholders, by index, that hold parameters.
+
+    The device of `options` must have been chosen.
+    """
 
     def __init__(self, gm: GraphModule, static: set[int], options: Options):
         self.gm = gm
         self.options = options
+        self.device = options.device
         self.placeholders = [node for node in gm.graph.nodes if node.op == "placeholder"]
         self.writes: list[tuple[Node, Node]] = []  # (placeholder, value)
         self.static = {self.placeholders[i] for i in static if i < len(self.placeholders)}
@@ -223,7 +231,7 @@ class Importer:
             self._stride_whole_memory(node)
         inputs = [n for n in node.all_input_nodes if tensors_in(n.meta.get("val"))]
         for tensor in tensors_in(node.meta["val"]):
-            if tensor.device.type != self.options.device:
+            if str(tensor.device) != self.device:
                 raise _RefusedError(f"its result is on the device {tensor.device}")
         level = max((self._ready(n, inside=True) for n in node.all_input_nodes), default=0)
         target = self._level(level)
@@ -244,7 +252,7 @@ class Importer:
 
     def _level(self, index: int) -> Level:
         while len(self.levels) <= index:
-            self.levels.append(Level(_engine.Graph(f"graph.{len(self.levels)}")))
+            self.levels.append(Level(_engine.Graph(f"graph.{len(self.levels)}", self.device)))
         return self.levels[index]
 
     @staticmethod
@@ -304,10 +312,13 @@ class Importer:
         tensor = node.meta["val"]
         if not isinstance(tensor, torch.Tensor):
             raise _RefusedError("an operand is a list of tensors")
-        if tensor.device.type != self.options.device:
+        if str(tensor.device) != self.device:
             raise _RefusedError(f"an operand is on the device {tensor.device}")
         if node.op == "get_attr":
-            target.values[node] = target.graph.add_tensor(node.name, getattr(self.gm, node.target))
+            held = getattr(self.gm, node.target)
+            if held.numel() * held.element_size() <= _MOST_STORED_BYTES:
+                held = held.cpu()
+            target.values[node] = target.graph.add_tensor(node.name, held)
             return
         order = memory_order(tensor)
         shape = shape_of(tensor.shape)

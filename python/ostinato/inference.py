@@ -28,6 +28,7 @@ from ostinato.diagnostics import report
 from ostinato.guards import UnstorableError, describe
 from ostinato.method import Call, Entry, Observer, sources_of, take_apart, untagged, write
 from ostinato.options import Options, make_options
+from ostinato.placement import placed
 from ostinato.ranks import world_and_rank
 from ostinato.weights import LiveTensors
 
@@ -195,6 +196,8 @@ class _CachedMethod:
     def _next(self, args, kwargs):
         """A call that no loaded trace is for: loads the others, or traces."""
         call = take_apart(self._signature, args, kwargs, with_names=True)
+        tensors = [*self._tensors.all().values(), *call.leaves]
+        here = placed(self._options, [item for item in tensors if isinstance(item, torch.Tensor)])
         reasons = []
         for entry in self._entries:  # another thread may have been faster
             reason = entry.mismatch(call)
@@ -202,7 +205,7 @@ class _CachedMethod:
                 return entry(call)
             reasons.append(reason)
         while len(self._entries) < _VARIANTS:
-            entry = self._load(len(self._entries))
+            entry = self._load(len(self._entries), here)
             if entry is None:
                 break
             self._entries.append(entry)
@@ -217,7 +220,7 @@ class _CachedMethod:
             self._explain()
         if len(self._entries) == _VARIANTS:
             return self._give_up(f"there are {_VARIANTS} already", args, kwargs)
-        return self._trace(call, args, kwargs)
+        return self._trace(call, here, args, kwargs)
 
     def _miss(self, reason: str):
         report("CACHE_MISS", self._func.__qualname__, detail=reason)
@@ -232,7 +235,7 @@ class _CachedMethod:
         described = ", ".join(list(found.values())[:3])
         self._miss(f"other than in the stored trace: {described}{more}")
 
-    def _load(self, index: int) -> Entry | None:
+    def _load(self, index: int, here: Options) -> Entry | None:
         path = self._place.file(self._folder, index)
         try:
             self._check_folders()
@@ -242,7 +245,7 @@ class _CachedMethod:
             for source, content in document["sources"].items():
                 if fingerprint.of_file(source) != content:
                     raise UnusableFileError(f"the source {source} has changed since")
-            entry = Entry(document, elements, self._options)
+            entry = Entry(document, elements, here)
             entry.bind(self._tensors)
             return entry
         except FileNotFoundError:
@@ -270,7 +273,7 @@ class _CachedMethod:
                 else:
                     path.unlink(missing_ok=True)
 
-    def _trace(self, call: Call, args, kwargs):
+    def _trace(self, call: Call, here: Options, args, kwargs):
         func = self._func
         observer = Observer(self._options, self._decompositions)
         compiled = torch.compile(
@@ -301,7 +304,7 @@ class _CachedMethod:
         document["key"] = self._key
         document["method"] = self._func.__qualname__
         self._store(document, elements)
-        entry = Entry(document, elements, self._options)
+        entry = Entry(document, elements, here)
         entry.runner = observer.runner  # its weights are packed
         entry.bind(self._tensors)
         self._entries.append(entry)

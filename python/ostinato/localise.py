@@ -1,6 +1,7 @@
 """Finds the stage and the operator that make a compiled model give wrong results."""
 
 import copy
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,6 +15,7 @@ from ostinato.diagnostics import source_of
 from ostinato.dump import give_all_values
 from ostinato.importer import operator_name
 from ostinato.options import Options, make_options
+from ostinato.placement import placed
 from ostinato.rewrites import rewrite
 
 # Switched off one by one, to find what is to blame where no operator is.
@@ -217,8 +219,8 @@ def bisect(
     tolerance = _Tolerance(rtol, atol)
     findings: list[Finding] = []
 
-    def search(gm: GraphModule, example_inputs):
-        state = _Search(gm, example_inputs, chosen, tolerance)
+    def search(here: Options, gm: GraphModule, example_inputs):
+        state = _Search(gm, example_inputs, here, tolerance)
 
         def call(arguments: list):
             results, finding = state.find(arguments)
@@ -229,7 +231,9 @@ def bisect(
         return call
 
     def backend(gm: GraphModule, example_inputs):
-        return compile_graph(gm, example_inputs, chosen, search)
+        tensors = [item for item in example_inputs if isinstance(item, torch.Tensor)]
+        here = placed(chosen, tensors)
+        return compile_graph(gm, example_inputs, here, functools.partial(search, here))
 
     torch._dynamo.reset()
     state = copy.deepcopy(model.state_dict()) if isinstance(model, torch.nn.Module) else None

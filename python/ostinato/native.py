@@ -11,6 +11,7 @@ import ostinato.tensors  # noqa: F401
 from ostinato import _engine
 from ostinato.diagnostics import report
 from ostinato.options import Options, make_options
+from ostinato.placement import placed
 from ostinato.plan import RunnerPlan
 from ostinato.weights import LiveTensors
 
@@ -96,6 +97,7 @@ class NativeModel:
         if model.training:
             _refuse("the model is in training mode", "Call model.eval() first.")
         state = model.state_dict(keep_vars=True)
+        options = placed(self._options, state.values())
         if not self._options.frozen_parameter and any(t.is_inference() for t in state.values()):
             _refuse(
                 "parameters made in inference mode count no writes",
@@ -117,7 +119,7 @@ class NativeModel:
         self._outputs = plan.graph.output_names
         for i in range(len(self._outputs)):
             plan.add("give_output", i)
-        self.runner = plan.runner(self._options.runner_options())
+        self.runner = plan.runner(options.runner_options())
         self._tensors = LiveTensors(model)
         self._weights = self._tensors.places([name for _, name in native.weights])
 
@@ -170,7 +172,7 @@ class NativeModel:
             _refuse("the native graph of this model takes no padding in attention_mask")
         positions = given.pop("position_ids", None)
         if positions is not None and not torch.equal(
-            positions, torch.arange(ids.shape[1]).expand_as(positions)
+            positions, torch.arange(ids.shape[1], device=positions.device).expand_as(positions)
         ):
             _refuse("the native graph takes position_ids 0, 1, 2, … only")
         return tensors

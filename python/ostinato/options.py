@@ -45,10 +45,10 @@ class Options:
     dump_tensor_data: bool = False
     data_dump_stage: str = "optimized"
     data_dump_dir: str = "./"
-    device: str = "cpu"
+    device: str | None = None
 
     def runner_options(self) -> dict[str, Any]:
-        """As the engine's runner takes them."""
+        """As the engine's runner takes them; the device must have been chosen."""
         names = _engine.pass_names()
         off = [] if self.remove_noop_ops else ["remove_noops"]
         if not self.pattern_fusion_pass:
@@ -72,12 +72,12 @@ class Options:
         }
 
 
-# Without a meaning on the CPU: the option, the values that ask for nothing, and why.
-_UNUSABLE_ON_CPU = {
+# Without a meaning on the devices there are: the option, the values that ask for nothing, and why.
+_UNUSABLE = {
     "disable_static_kernel_compile_cache": (False, "no kernels are compiled to files"),
-    "super_kernel_optimize": (False, "the CPU has no super kernels"),
-    "super_kernel_optimize_options": (None, "the CPU has no super kernels"),
-    "super_kernel_debug_options": (None, "the CPU has no super kernels"),
+    "super_kernel_optimize": (False, "the device has no super kernels"),
+    "super_kernel_optimize_options": (None, "the device has no super kernels"),
+    "super_kernel_debug_options": (None, "the device has no super kernels"),
     "deadlock_check": (False, "there are no communication kernels"),
 }
 
@@ -95,6 +95,11 @@ _TYPES = {
 }
 
 
+def _device_choices() -> list[str]:
+    names = _engine.device_names()
+    return [*names, "cuda"] if any(name.startswith("cuda:") for name in names) else names
+
+
 def _check(name: str, kind: str, value):
     base, _, optional = kind.partition(" | ")
     if optional and value is None:
@@ -102,7 +107,7 @@ def _check(name: str, kind: str, value):
     expected, text = _TYPES[base]
     if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
         raise TypeError(f"expected {text} for the option '{name}', got {value!r}")
-    choices = _CHOICES.get(name) or (_engine.device_names() if name == "device" else None)
+    choices = _CHOICES.get(name) or (_device_choices() if name == "device" else None)
     if choices and value not in choices:
         raise ValueError(
             f"expected one of {', '.join(choices)} for the option '{name}', got {value!r}"
@@ -150,7 +155,7 @@ def make_options(given: dict[str, Any] | None) -> Options:
     _check_pool(options.use_graph_pool)
     if options.dump_tensor_data and not Path(options.data_dump_dir).is_dir():
         raise FileNotFoundError(f"there is no folder '{options.data_dump_dir}' for data_dump_dir")
-    for name, (idle, reason) in _UNUSABLE_ON_CPU.items():
-        if options.device == "cpu" and name in given and given[name] != idle:
+    for name, (idle, reason) in _UNUSABLE.items():
+        if name in given and given[name] != idle:
             report("OPTION_UNUSABLE", name, detail=reason, strict=options.strict)
     return options

@@ -4,7 +4,8 @@ from typing import Any
 
 import torch
 
-from ostinato._engine import Dim, Graph, Runner
+from ostinato._engine import Dim, Error, Graph, Runner
+from ostinato.guards import UnstorableError
 
 # Which calls have a name as their first argument; all other texts are sizes.
 _NAMED = {"take_input", "take_constant", "take_number", "take_symbol"}
@@ -57,8 +58,14 @@ class RunnerPlan:
         return [i for i, name in enumerate(takes) if name == "take_constant"]
 
     def to_data(self) -> tuple[dict[str, Any], list[bytes]]:
-        """As JSON can say it, and the elements of constants."""
-        stored = self.graph.stored
+        """As JSON can say it, and the elements of constants.
+
+        Raises UnstorableError where the device has them.
+        """
+        try:
+            stored = self.graph.stored
+        except Error as error:
+            raise UnstorableError(error.message) from error
         calls = [
             [name, *arguments] if name in _NAMED else [name, *map(_encoded, arguments)]
             for name, *arguments in self.calls

@@ -12,6 +12,7 @@ namespace nb = nanobind;
 namespace {
 
 constexpr std::string_view kStage = "python/runner";
+constexpr uintptr_t kKernelAlignment = 16;  // bytes, that kernels on a GPU read at once
 
 }  // namespace
 
@@ -24,7 +25,12 @@ void Runner::read_tensor(Slot& slot, const Argument& argument, size_t index,
     fail(ErrorCode::invalid_argument, kStage, "Compile again for such an argument.",
          "expected {} {} for argument {}, got {}", what, expected, index, got);
   };
-  if (!view.on_cpu) wrong("device", "cpu", "another");
+  if (view.place != place_) {
+    fail(ErrorCode::invalid_argument, kStage,
+         "Move it there, as by tensor.to(device), or compile again with the model elsewhere.",
+         "expected argument {} on the device {}, got it on {}", index, place_.name(),
+         view.place.name());
+  }
   if (view.dtype != argument.type.dtype) {
     wrong("dtype", std::string(name_of(argument.type.dtype)),
           view.dtype ? std::string(name_of(*view.dtype)) : "another");
@@ -44,6 +50,11 @@ void Runner::read_tensor(Slot& slot, const Argument& argument, size_t index,
   const size_t slot_index = argument.kind == Kind::input ? argument.index : 0;
   slot.inputs[slot_index] = view.data;
   slot.extents[slot_index] = static_cast<size_t>(stride) * size_of(argument.type.dtype);
+  if (!place_.is_cpu()) {
+    const bool aligned = reinterpret_cast<uintptr_t>(view.data) % kKernelAlignment == 0;
+    if (!empty && !(dense && aligned)) copy_on_device(slot, argument, index, tensor);
+    return;
+  }
   if (dense || empty) return;
   std::vector<int64_t> sizes, strides;
   for (size_t d = 0; d < rank; ++d) {
@@ -58,17 +69,32 @@ void Runner::read_tensor(Slot& slot, const Argument& argument, size_t index,
   slot.inputs[slot_index] = copy.data();
 }
 
+/// Makes PyTorch copy an argument, and reads the copy.
+void Runner::copy_on_device(Slot& slot, const Argument& argument, size_t index,
+                            PyObject* tensor) const {
+  slot.copies[index] = dense_copy(tensor, argument.order);
+  slot.inputs[argument.kind == Kind::input ? argument.index : 0] =
+      view_of(slot.copies[index].ptr()).data;
+}
+
 void Runner::read_number(Slot& slot, size_t index, PyObject* tensor) const {
   const TensorView view = view_of(tensor);
-  if (!view.is_float64 || view.rank != 0) {
+  if (!view.is_float64 || view.rank != 0 || !view.place.is_cpu()) {
     fail(ErrorCode::invalid_argument, kStage, "Compile again for such an argument.",
          "expected a float for argument {}, got a tensor", index);
+  }
+  slot.extents[arguments_[index].index] = sizeof(float);
+  if (!place_.is_cpu()) {
+    nb::object number = NewTensor(DType::float32, {}, place_).release();
+    number.attr("fill_")(*static_cast<const double*>(view.data));
+    slot.inputs[arguments_[index].index] = view_of(number.ptr()).data;
+    slot.copies[index] = std::move(number);
+    return;
   }
   Tensor& number = slot.staged[index];
   if (!number.defined()) number = Tensor::empty(DType::float32, {});
   *number.as<float>() = static_cast<float>(*static_cast<const double*>(view.data));
   slot.inputs[arguments_[index].index] = number.data();
-  slot.extents[arguments_[index].index] = sizeof(float);
 }
 
 void Runner::read_inputs(Slot& slot, PyObject* arguments) const {
@@ -83,7 +109,7 @@ void Runner::read_inputs(Slot& slot, PyObject* arguments) const {
       case Kind::unused: break;
     }
   }
-  keep_apart(slot);
+  keep_apart(slot, arguments);
 }
 
 /// The outputs that are written back to an argument and go nowhere else, each with its input.
@@ -104,7 +130,7 @@ std::vector<plan::Donation> Runner::donations() const {
 
 /// Copies an input that may be written over, where its memory overlaps another's: the other is to
 /// be read as it was.
-void Runner::keep_apart(Slot& slot) const {
+void Runner::keep_apart(Slot& slot, PyObject* arguments) const {
   const auto& donations = slot.program->options().donations;
   if (donations.empty() || (slot.inputs == slot.apart && slot.next_sizes == slot.sizes)) return;
   bool overlap = false;
@@ -118,11 +144,17 @@ void Runner::keep_apart(Slot& slot) const {
           std::find_if(arguments_.begin(), arguments_.end(), [&](const Argument& candidate) {
             return candidate.kind == Kind::input && candidate.index == donation.input;
           });
-      Tensor& copy = slot.staged[static_cast<size_t>(argument - arguments_.begin())];
+      const auto index = static_cast<size_t>(argument - arguments_.begin());
+      overlap = true;
+      if (!place_.is_cpu()) {
+        PyObject* object = PyList_GetItem(arguments, static_cast<Py_ssize_t>(index));
+        copy_on_device(slot, *argument, index, object);
+        break;
+      }
+      Tensor& copy = slot.staged[index];
       copy = Tensor::empty(DType::uint8, {static_cast<int64_t>(slot.extents[donation.input])});
       std::memcpy(copy.data(), begin, slot.extents[donation.input]);
       slot.inputs[donation.input] = copy.data();
-      overlap = true;
       break;
     }
   }

@@ -33,7 +33,7 @@ Tensor tensor_of(const std::string& name, nb::handle object) {
   const TensorView view = view_of(object.ptr());
   const std::vector<int64_t> sizes(view.sizes, view.sizes + view.rank);
   const std::vector<int64_t> dense = ir::Layout::contiguous(sizes).strides;
-  bool is_dense = view.on_cpu && view.dtype.has_value();
+  bool is_dense = view.place.is_cpu() && view.dtype.has_value();
   for (size_t d = 0; is_dense && d < sizes.size(); ++d) {
     is_dense = sizes[d] <= 1 || view.strides[d] == dense[d];
   }

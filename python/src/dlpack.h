@@ -8,7 +8,7 @@
 namespace ostinato::python {
 
 struct DLDevice {
-  int32_t device_type;  ///< 1 is the CPU
+  int32_t device_type;  ///< 1 is the CPU, 2 a GPU of NVIDIA's
   int32_t device_id;
 };
 

@@ -13,6 +13,7 @@
 #include <map>
 
 #include "ostinato/base/error.h"
+#include "ostinato/device/device.h"
 #include "ostinato/ir/builder.h"
 #include "ostinato/ir/text.h"
 #include "ostinato/ops/ops.h"
@@ -134,6 +135,10 @@ std::vector<GraphBuilder::Stored> GraphBuilder::stored() const {
   std::vector<Stored> result;
   for (const auto& [name, constant] : ir::external_constants(graph_)) {
     const Tensor& data = constant->data;
+    if (constant->on_device != nullptr) {
+      fail(ErrorCode::unsupported, kStage, "Give it as an argument.",
+           "cannot store the constant '{}', which lies on the device", name);
+    }
     if (!data.defined()) continue;
     result.emplace_back(name, std::string(name_of(data.dtype())), data.shape(),
                         nb::bytes(data.data(), data.bytes()));
@@ -151,15 +156,22 @@ Value* GraphBuilder::add_constant(std::string name, const std::string& dtype, nb
 
 Value* GraphBuilder::add_tensor(std::string name, nb::handle tensor) {
   const TensorView view = view_of(tensor.ptr());
-  if (!view.dtype || !view.on_cpu) {
-    fail(ErrorCode::unsupported, kStage, "Use a dtype of the engine, and the CPU.",
+  if (!view.dtype) {
+    fail(ErrorCode::unsupported, kStage, "Use a dtype of the engine.",
          "cannot take the tensor '{}'", name);
   }
   const std::vector<int64_t> sizes(view.sizes, view.sizes + view.rank);
+  const ir::ValueType type{*view.dtype, {sizes.begin(), sizes.end()}};
+  if (!view.place.is_cpu()) {
+    const nb::object copy = dense_copy(tensor.ptr(), {});
+    Value* value = graph_.add_constant(std::move(name), type);
+    value->on_device = {owner_of(copy.ptr()), view_of(copy.ptr()).data};
+    return value;
+  }
   Tensor data = Tensor::empty(*view.dtype, sizes);
   copy_strided(data.data(), ir::Layout::contiguous(sizes).strides.data(), view.data, view.strides,
                sizes.data(), view.rank, size_of(*view.dtype));
-  return graph_.add_constant(std::move(name), {*view.dtype, {sizes.begin(), sizes.end()}}, data);
+  return graph_.add_constant(std::move(name), type, data);
 }
 
 Value* GraphBuilder::operand_of(nb::handle value, DType number_dtype) {
@@ -167,6 +179,12 @@ Value* GraphBuilder::operand_of(nb::handle value, DType number_dtype) {
   if (nb::isinstance<Value>(value)) return nb::cast<Value*>(value);
   Tensor data = scalar_tensor(value, number_dtype);
   return graph_.add_constant("", {data.dtype(), {}}, data);
+}
+
+void GraphBuilder::require_kernel(const ir::OpRow& op) const {
+  if (place_of(device_).is_cpu() || device::covers(device_, op)) return;
+  fail(ErrorCode::unsupported, kStage, "Leave the call to PyTorch.",
+       "the device {} has no kernel of {}", device_, op.name);
 }
 
 bool GraphBuilder::take_scalar_overload(const ir::OpRow& op, nb::dict arguments,
@@ -210,6 +228,7 @@ bool GraphBuilder::translate(const std::string& name, nb::dict arguments, const 
   for (size_t i = 0; i < rest; ++i) mask = build("aten.unsqueeze", {mask}, {{"dim", -1}});
   const bool one_each = values->rank() == rest + 1 && !values->shape()[0].is(1);
   if (one_each) {
+    require_kernel(ops::table().at("aten.masked_scatter"));
     results = {build("aten.masked_scatter", {self, mask, values})};
   } else {
     if (values->rank() > rest) values = build("aten.squeeze.dim", {values}, {{"dim", 0}});
@@ -237,6 +256,7 @@ std::vector<Value*> GraphBuilder::add_call(const std::string& name, nb::dict arg
   std::vector<Value*> translated;
   if (translate(name, arguments, source, translated)) return translated;
   const ir::OpRow& op = ops::table().at(name);
+  require_kernel(op);
   std::vector<Value*> operands, results;
   std::vector<ir::NamedAttribute> attributes;
   const auto argument = [&](std::string_view key) -> nb::object {
@@ -330,7 +350,8 @@ void bind_graph(nb::module_& module) {
       .def_prop_ro(
           "shape", [](const Value& value) { return value.shape(); }, "Its sizes, each a Dim.");
   nb::class_<GraphBuilder>(module, "Graph", "A graph in the making.")
-      .def(nb::init<std::string>(), nb::arg("name"))
+      .def(nb::init<std::string, std::string>(), nb::arg("name"), nb::arg("device") = "cpu",
+           "For a GPU: of calls only that this build has kernels of.")
       .def("add_input", &GraphBuilder::add_input, nb::arg("name"), nb::arg("dtype"),
            nb::arg("shape"), nb::rv_policy::reference_internal, "A tensor that each call gives.")
       .def("add_constant", &GraphBuilder::add_constant, nb::arg("name"), nb::arg("dtype"),

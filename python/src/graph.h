@@ -19,7 +19,10 @@ ir::Shape shape_of(nanobind::handle values);
 /// A graph in the making.
 class GraphBuilder {
  public:
-  explicit GraphBuilder(std::string name) { graph_.name = std::move(name); }
+  /// @param device a GPU takes only calls that this build has kernels of
+  explicit GraphBuilder(std::string name, std::string device) : device_(std::move(device)) {
+    graph_.name = std::move(name);
+  }
   explicit GraphBuilder(ir::Graph graph) : graph_(std::move(graph)) {}
 
   /// A constant's name, dtype, sizes and elements.
@@ -28,12 +31,13 @@ class GraphBuilder {
   /// Reads what `text` and `stored` give; other constants stay without data. Throws `corrupt`.
   static GraphBuilder parse(const std::string& text, const std::vector<Stored>& stored);
   std::string text() const;
-  /// The constants whose elements are not in the text.
+  /// The constants whose elements are not in the text. Throws `unsupported` where the device has
+  /// them.
   std::vector<Stored> stored() const;
 
   ir::Value* add_input(std::string name, const std::string& dtype, nanobind::handle shape);
   ir::Value* add_constant(std::string name, const std::string& dtype, nanobind::handle shape);
-  /// A tensor that never changes, copied.
+  /// A tensor that never changes, copied; one on a GPU stays there.
   ir::Value* add_tensor(std::string name, nanobind::handle tensor);
 
   /// Calls an operator with arguments by the names of its ATen schema: tensors as values, sizes as
@@ -57,8 +61,10 @@ class GraphBuilder {
                  std::vector<ir::Value*>& results);
   bool take_scalar_overload(const ir::OpRow& op, nanobind::dict arguments,
                             const std::string& source, std::vector<ir::Value*>& results);
+  void require_kernel(const ir::OpRow& op) const;
   ir::Value* operand_of(nanobind::handle value, DType number_dtype);
 
+  std::string device_ = "cpu";
   ir::Graph graph_;
   std::map<int, int> thread_limits_;
 };

@@ -35,6 +35,7 @@ nb::object Runner::view(const Result& result, nb::handle base, const ir::Binding
 nb::list Runner::results(Slot& slot, PyObject* arguments) const {
   std::vector<nb::object> tensors(slot.fresh.size());
   for (size_t i = 0; i < tensors.size(); ++i) {
+    tensors[i] = slot.written[i];
     if (!slot.fresh[i]) continue;
     tensors[i] = slot.fresh[i]->release();
     slot.fresh[i].reset();
@@ -61,6 +62,19 @@ nb::list Runner::results(Slot& slot, PyObject* arguments) const {
   return list;
 }
 
+/// Makes PyTorch copy an output to the argument, which counts the write.
+void Runner::write_on_device(Slot& slot, const Write& write, const nb::object& argument) {
+  if (slot.outputs[write.output] == nullptr) {  // it stands in the copy of the argument
+    argument.attr("copy_")(slot.copies[write.argument]);
+    return;
+  }
+  if (slot.fresh[write.output]) {
+    slot.written[write.output] = slot.fresh[write.output]->release();
+    slot.fresh[write.output].reset();
+  }
+  argument.attr("copy_")(slot.written[write.output]);
+}
+
 void Runner::finish_writes(Slot& slot, PyObject* arguments) {
   if (writes_.empty()) return;
   nb::list written;
@@ -69,7 +83,14 @@ void Runner::finish_writes(Slot& slot, PyObject* arguments) {
     const TensorView target = view_of(object);
     const void* source = slot.outputs[write.output];
     if (source == nullptr) source = slot.inputs[arguments_[write.argument].index];
-    if (source != target.data) {
+    if (!place_.is_cpu()) {
+      if (source != target.data) {
+        write_on_device(slot, write, nb::borrow(object));
+        statistics_.written_back += write_bytes(
+            std::vector<int64_t>(target.sizes, target.sizes + target.rank), *target.dtype);
+        continue;
+      }
+    } else if (source != target.data) {
       const std::vector<int64_t> sizes(target.sizes, target.sizes + target.rank);
       copy_strided(target.data, target.strides, source,
                    ir::Layout::contiguous(sizes).strides.data(), sizes.data(), target.rank,

@@ -58,8 +58,7 @@ std::vector<const Runner*>& living() {
 class Runner::Lease {
  public:
   explicit Lease(Runner& runner) : runner_(runner) {
-    const auto stream = thread_stream(device::get(runner.options_.device),
-                                      limited_threads(runner.options_.threads));
+    const auto stream = runner.stream();
     auto& idle = runner.idle_;
     if (runner.options_.force_recapture) idle.clear();
     const auto found = std::find_if(idle.begin(), idle.end(), [&](const auto& slot) {
@@ -75,15 +74,17 @@ class Runner::Lease {
     slot_->stream = stream;
     const RunnerOptions& options = runner.options_;
     slot_->context = std::make_unique<Context>(
-        runner.program_,
-        runtime::ContextOptions{options.capture_limit, stream,
-                                pool_arena(options.graph_pool, stream), options.reuse_pool});
+        runner.program_, runtime::ContextOptions{options.capture_limit, stream,
+                                                 pool_arena(options.graph_pool, stream),
+                                                 options.reuse_pool, !runner.place_.is_cpu()});
     slot_->inputs.resize(runner.graph_.inputs().size());
     slot_->extents.resize(runner.graph_.inputs().size());
     slot_->outputs.resize(runner.graph_.outputs().size());
     slot_->staged.resize(runner.arguments_.size());
     slot_->temporaries.resize(runner.graph_.outputs().size());
     slot_->fresh.resize(runner.graph_.outputs().size());
+    slot_->copies.resize(runner.arguments_.size());
+    slot_->written.resize(runner.graph_.outputs().size());
   }
   ~Lease() { runner_.idle_.push_back(std::move(slot_)); }
   Lease(const Lease&) = delete;
@@ -99,7 +100,8 @@ class Runner::Lease {
 Runner::Runner(const GraphBuilder& builder, RunnerOptions options)
     : graph_(builder.graph().specialise({})),
       thread_limits_(builder.thread_limits()),
-      options_(std::move(options)) {
+      options_(std::move(options)),
+      place_(place_of(options_.device)) {
   if (options_.threads == 0) options_.threads = default_threads();
   living().push_back(this);
 }
@@ -107,6 +109,12 @@ Runner::Runner(const GraphBuilder& builder, RunnerOptions options)
 Runner::~Runner() { std::erase(living(), this); }
 
 const std::vector<const Runner*>& Runner::all() { return living(); }
+
+std::shared_ptr<device::Stream> Runner::stream() const {
+  device::Device& device = device::get(options_.device);
+  if (place_.is_cpu()) return thread_stream(device, limited_threads(options_.threads));
+  return borrowed_stream(device, current_stream(place_));
+}
 
 std::vector<const runtime::Executable*> Runner::executables() const {
   std::vector<const runtime::Executable*> result;
@@ -231,6 +239,7 @@ void Runner::read_constants(PyObject* arguments) {
     PyObject* object = PyList_GetItem(arguments, static_cast<Py_ssize_t>(i));
     Slot slot;  // for the one tensor
     slot.staged.resize(arguments_.size());
+    slot.copies.resize(arguments_.size());
     slot.inputs.resize(1);
     slot.extents.resize(1);
     read_tensor(slot, argument, i, object);
@@ -241,7 +250,10 @@ void Runner::read_constants(PyObject* arguments) {
            graph_.constants()[argument.index]->name, fmt::join(slot.next_sizes, ", "));
     }
     Constant constant{view_of(object).data, version_of(object), slot.staged[i]};
-    if (!constant.tensor.defined()) {
+    if (!place_.is_cpu()) {
+      PyObject* copy = slot.copies[i].ptr();
+      constant.on_device = {owner_of(copy != nullptr ? copy : object), slot.inputs[0]};
+    } else if (!constant.tensor.defined()) {
       constant.tensor = Tensor::borrow(slot.inputs[0], argument.type.dtype,
                                        to_integers(argument.type.shape), owner_of(object));
     }
@@ -254,13 +266,16 @@ void Runner::make_program() {
   size_t next = 0;
   for (const Argument& argument : arguments_) {
     if (argument.kind == Kind::constant) {
-      graph.constants()[argument.index]->data = constants_[next++].tensor;
+      const Constant& constant = constants_[next++];
+      graph.constants()[argument.index]->data = constant.tensor;
+      graph.constants()[argument.index]->on_device = constant.on_device;
     }
   }
   std::shared_ptr<const Program> program;
   // Parameters that change, as in training, would fill the disk.
   const bool keeps = options_.packed_cache && statistics_.programs == 0;
   const auto cache = keeps ? packed_cache() : nullptr;
+  const auto own = place_.is_cpu() ? nullptr : stream();
   {
     const nb::gil_scoped_release release;
     runtime::ProgramOptions options{options_.mode, options_.threads, options_.passes_off};
@@ -270,6 +285,7 @@ void Runner::make_program() {
     options.thread_limits = thread_limits_;
     options.specialise = options_.specialise;
     options.packed_cache = cache;
+    options.stream = own;
     program = std::make_shared<const Program>(std::move(graph), device::get(options_.device),
                                               std::move(options));
   }
@@ -291,14 +307,14 @@ void Runner::prepare(Slot& slot) {
     std::vector<int64_t> sizes = to_integers(types[i].shape);
     if (slot.executable->plan().in_input[i]) {
       slot.outputs[i] = nullptr;
-    } else if (temporary_[i]) {
+    } else if (temporary_[i] && place_.is_cpu()) {
       Tensor& memory = slot.temporaries[i];
       if (!memory.defined() || memory.shape() != sizes) {
         memory = Tensor::empty(types[i].dtype, std::move(sizes));
       }
       slot.outputs[i] = memory.data();
     } else {
-      slot.fresh[i].emplace(types[i].dtype, sizes);
+      slot.fresh[i].emplace(types[i].dtype, sizes, place_);
       slot.outputs[i] = slot.fresh[i]->data();
     }
   }
@@ -310,6 +326,7 @@ nb::list Runner::operator()(nb::list arguments) {
          "expected {} arguments, got {}", arguments_.size(), arguments.size());
   }
   if (!described_) describe_symbols();
+  const auto current = place_.is_cpu() ? nullptr : device::get(options_.device).keep_current();
   if (constants_changed(arguments.ptr())) {
     read_constants(arguments.ptr());
     make_program();

@@ -40,7 +40,8 @@ struct RunnerStatistics {
   double passes_ms = 0, plan_ms = 0, pack_ms = 0, capture_ms = 0;  ///< of all captures
 };
 
-/// A graph that takes and returns torch tensors.
+/// A graph that takes and returns torch tensors, all on one device. On a GPU its work is queued on
+/// PyTorch's stream as PyTorch's own is, so that PyTorch's allocator knows when memory is free.
 ///
 /// Arguments are described first, in the order in which calls give them, then results. After that
 /// it may be called from any thread: calls that overlap have a context each.
@@ -106,7 +107,8 @@ class Runner {
   struct Constant {
     const void* data = nullptr;
     int64_t version = 0;
-    Tensor tensor;  // keeps the memory
+    Tensor tensor;                               // keeps the memory
+    std::shared_ptr<const void> on_device = {};  // in place of it, on a GPU
   };
   enum class ResultKind { output, output_view, argument, argument_view, dim, none };
   struct Result {
@@ -127,7 +129,7 @@ class Runner {
   void make_program();
   std::vector<plan::Donation> donations() const;
   void read_inputs(Slot& slot, PyObject* arguments) const;
-  void keep_apart(Slot& slot) const;
+  void keep_apart(Slot& slot, PyObject* arguments) const;
   void read_tensor(Slot& slot, const Argument& argument, size_t index, PyObject* tensor) const;
   void read_number(Slot& slot, size_t index, PyObject* tensor) const;
   void bind(Slot& slot) const;
@@ -139,10 +141,14 @@ class Runner {
   nanobind::object view(const Result& result, nanobind::handle base,
                         const ir::Bindings& bindings) const;
   void finish_writes(Slot& slot, PyObject* arguments);
+  void write_on_device(Slot& slot, const Write& write, const nanobind::object& argument);
+  void copy_on_device(Slot& slot, const Argument& argument, size_t index, PyObject* tensor) const;
+  std::shared_ptr<device::Stream> stream() const;
 
   ir::Graph graph_;
   std::map<int, int> thread_limits_;  // by the id of a call's first result
   RunnerOptions options_;
+  Place place_;  // of all tensors
   std::vector<Argument> arguments_;
   std::vector<Result> results_;
   std::vector<Write> writes_;

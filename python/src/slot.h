@@ -22,8 +22,11 @@ struct Runner::Slot {
   std::vector<Tensor> staged;                   // by argument: dense copies of those that are not
   std::vector<Tensor> temporaries;              // by output: what is written back
   std::vector<std::optional<NewTensor>> fresh;  // by output
-  std::set<const void*> arenas;                 // that its captures had so far
-  nanobind::object kept;                        // with zero_copy: the list of results for `sizes`
+  // On a GPU, in place of `staged` and `temporaries`: tensors of PyTorch's.
+  std::vector<nanobind::object> copies;   // by argument
+  std::vector<nanobind::object> written;  // by output: what is written back
+  std::set<const void*> arenas;           // that its captures had so far
+  nanobind::object kept;                  // with zero_copy: the list of results for `sizes`
 };
 
 }  // namespace ostinato::python

@@ -12,7 +12,7 @@ namespace ostinato::python {
 
 namespace {
 
-using Key = std::pair<device::Device*, int>;
+using Key = std::pair<device::Device*, uintptr_t>;  // how many threads, or the borrowed handle
 using Streams = std::map<Key, std::shared_ptr<device::Stream>>;
 
 struct Left {
@@ -66,12 +66,27 @@ int limited_threads(int threads) {
   return limits.empty() ? threads : std::min(threads, limits.back());
 }
 
-std::shared_ptr<device::Stream> thread_stream(device::Device& device, int threads) {
+namespace {
+
+template <typename Make>
+std::shared_ptr<device::Stream> own_stream(const Key& key, const Make& make) {
   thread_local Own own;
-  auto& stream = own.streams[{&device, threads}];
-  if (stream == nullptr) stream = take_left({&device, threads});
-  if (stream == nullptr) stream = device.make_stream(threads);
+  auto& stream = own.streams[key];
+  if (stream == nullptr) stream = take_left(key);
+  if (stream == nullptr) stream = make();
   return stream;
+}
+
+}  // namespace
+
+std::shared_ptr<device::Stream> thread_stream(device::Device& device, int threads) {
+  return own_stream({&device, static_cast<uintptr_t>(threads)},
+                    [&] { return device.make_stream(threads); });
+}
+
+std::shared_ptr<device::Stream> borrowed_stream(device::Device& device, void* handle) {
+  return own_stream({&device, reinterpret_cast<uintptr_t>(handle)},
+                    [&] { return device.borrow_stream(handle); });
 }
 
 }  // namespace ostinato::python

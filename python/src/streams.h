@@ -19,4 +19,7 @@ int limited_threads(int threads);
 /// streams to the next that asks.
 std::shared_ptr<device::Stream> thread_stream(device::Device& device, int threads);
 
+/// The same for a stream of the driver's that PyTorch made, by its handle.
+std::shared_ptr<device::Stream> borrowed_stream(device::Device& device, void* handle);
+
 }  // namespace ostinato::python

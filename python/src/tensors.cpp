@@ -1,5 +1,6 @@
 #include "tensors.h"
 
+#include <charconv>
 #include <cstring>
 
 #include "ostinato/base/error.h"
@@ -11,7 +12,7 @@ namespace nb = nanobind;
 namespace {
 
 constexpr uint32_t kMajorVersion = 1;
-constexpr int32_t kCpu = 1;
+constexpr int32_t kCpu = 1, kCuda = 2;
 
 // Set once, before the first tensor comes, and kept until the process ends.
 const DLPackExchangeAPI* exchange = nullptr;
@@ -66,6 +67,29 @@ void use_tensors_of(nb::handle type, nb::object tell_written) {
   written_hook = tell_written.release().ptr();
 }
 
+std::string Place::name() const {
+  if (type == kCpu) return "cpu";
+  return type == kCuda ? fmt::format("cuda:{}", index) : fmt::format("another ({})", type);
+}
+
+Place place_of(const std::string& device) {
+  constexpr std::string_view kCudaName = "cuda";
+  if (!device.starts_with(kCudaName)) return {};
+  Place place{kCuda, 0};
+  const char *begin = device.data() + kCudaName.size(), *end = device.data() + device.size();
+  if (begin == end || *begin != ':' || std::from_chars(begin + 1, end, place.index).ptr != end) {
+    fail(ErrorCode::invalid_argument, "python/tensors", "Say which, as in cuda:0.",
+         "expected a GPU's name and number, got '{}'", device);
+  }
+  return place;
+}
+
+void* current_stream(const Place& gpu) {
+  void* stream = nullptr;
+  if (exchange->current_work_stream(gpu.type, gpu.index, &stream) != 0) throw nb::python_error();
+  return stream;
+}
+
 void tell_written(const nb::list& tensors) {
   const nb::handle hook(written_hook);
   hook(tensors);
@@ -77,7 +101,7 @@ TensorView view_of(PyObject* tensor) {
   return {static_cast<char*>(view.data) + view.byte_offset,
           dtype_of(view.dtype),
           view.dtype.code == kFloat && view.dtype.bits == 64,
-          view.device.device_type == kCpu,
+          {view.device.device_type, view.device.device_id},
           static_cast<size_t>(view.ndim),
           view.shape,
           view.strides};
@@ -91,9 +115,9 @@ std::shared_ptr<const void> owner_of(PyObject* tensor) {
   return {managed, [](DLManagedTensorVersioned* owned) { owned->deleter(owned); }};
 }
 
-NewTensor::NewTensor(DType dtype, const std::vector<int64_t>& sizes) {
+NewTensor::NewTensor(DType dtype, const std::vector<int64_t>& sizes, const Place& place) {
   DLTensor prototype{};
-  prototype.device = {kCpu, 0};
+  prototype.device = {place.type, place.index};
   prototype.ndim = static_cast<int32_t>(sizes.size());
   prototype.dtype = data_type_of(dtype);
   prototype.shape = const_cast<int64_t*>(sizes.data());
@@ -116,6 +140,23 @@ nb::object NewTensor::release() {
     throw nb::python_error();
   }
   return nb::steal(static_cast<PyObject*>(object));
+}
+
+nb::object dense_copy(PyObject* tensor, const std::vector<size_t>& order) {
+  const TensorView view = view_of(tensor);
+  std::vector<int64_t> sizes(view.sizes, view.sizes + view.rank);
+  nb::object source = nb::borrow(tensor).attr("detach")();
+  if (!order.empty()) {
+    nb::list dims;
+    for (size_t d = 0; d < order.size(); ++d) {
+      dims.append(order[d]);
+      sizes[d] = view.sizes[order[d]];
+    }
+    source = source.attr("permute")(dims);
+  }
+  nb::object copy = NewTensor(*view.dtype, sizes, view.place).release();
+  copy.attr("copy_")(source);
+  return copy;
 }
 
 void copy_strided(void* to, const int64_t* to_strides, const void* from,

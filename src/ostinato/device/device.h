@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -78,11 +79,17 @@ enum class Tier { reference, fast };
 struct Request {
   const ir::Node* node = nullptr;
   std::vector<std::optional<TensorDesc>> inputs;  ///< one an operand; nullopt for None
-  std::vector<TensorDesc> outputs;     ///< contiguous, but dense for operators that are `strided`
-  std::vector<const void*> constants;  ///< one an operand: its data if it is a constant, else null
+  std::vector<TensorDesc> outputs;  ///< contiguous, but dense for operators that are `strided`
+  /// One an operand: its data in host memory, null where it is no constant or only on the device.
+  std::vector<const void*> constants;
+  std::set<size_t> resident = {};  ///< operands that are constants whose data only the device has
   Tier tier = Tier::fast;
   int threads = 1;                  ///< of the stream the kernel will run on
   PackedWeights* packed = nullptr;  ///< never null for the fast tier
+
+  bool is_constant(size_t operand) const {
+    return constants[operand] != nullptr || resident.contains(operand);
+  }
 };
 
 /// A node made ready to run many times; immutable, so that threads can share it.
@@ -226,6 +233,13 @@ class Device {
   /// @param threads on the CPU: the workers of the team, the caller among them
   virtual std::unique_ptr<Stream> make_stream(int threads) = 0;
 
+  /// A stream that another library made, by the driver's handle; it must outlive what uses this.
+  /// Faults of replays are thrown by the next one on it. Throws `unsupported` where there are none.
+  virtual std::unique_ptr<Stream> borrow_stream(void* handle);
+
+  /// What the driver keeps for the calling thread, put back as it is now when this goes.
+  virtual std::shared_ptr<void> keep_current() { return nullptr; }
+
   /// For this stream, which must outlive it.
   virtual std::unique_ptr<Event> make_event(Stream&) { return std::make_unique<Event>(); }
 
@@ -255,6 +269,10 @@ class Device {
 
 /// The device of that name (`cpu`, `null`); throws `not_found` listing those there are.
 Device& get(std::string_view name);
+
+/// Whether this build could run the operator on the device of that name, there or not. Throws
+/// `unsupported` for a device that this build is without.
+bool covers(std::string_view name, const ir::OpRow& op);
 
 /// Of the libraries that kernels come from, and of the compiler.
 std::map<std::string, std::string> versions();

@@ -22,6 +22,21 @@ Device& cuda_device(std::string_view name) {
 
 }  // namespace
 
+std::unique_ptr<Stream> Device::borrow_stream(void*) {
+  fail(ErrorCode::unsupported, "device", "Let the engine make its streams.",
+       "the device '{}' takes no streams of other libraries", name());
+}
+
+bool covers(std::string_view name, const ir::OpRow& op) {
+  if (!is_cuda(name)) return get(name).has(op);
+#ifdef OSTINATO_HAS_CUDA
+  // Views need no kernel where strides can express them; the planner takes fused calls apart.
+  return op.traits.view || op.expand != nullptr || cuda::has_kernel(op.name);
+#else
+  cuda_device(name);
+#endif
+}
+
 std::vector<Device*> all() {
   std::vector<Device*> devices = {&cpu::cpu_device(), &null_device()};
 #ifdef OSTINATO_HAS_CUDA

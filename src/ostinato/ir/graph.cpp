@@ -390,6 +390,7 @@ Graph Graph::specialise(const Bindings& bindings) const {
     owned->kind = value->kind;
     owned->type = std::move(type);
     owned->data = value->data;
+    owned->on_device = value->on_device;
     owned->index = value->index;
     auto& slot = copy.values_[static_cast<size_t>(value->id)];
     slot = std::move(owned);

@@ -37,8 +37,11 @@ struct Value {
   Node* producer = nullptr;  ///< of a result
   int index = 0;             ///< which of the producer's results
   Tensor data;               ///< of a constant; undefined until weights are attached
-  std::vector<Use> uses;     ///< operands of nodes; the graph's outputs are not among them
-  size_t output_uses = 0;    ///< how many of the graph's outputs it is
+  /// Of a constant that lies in the memory of the graph's device: where, kept alive. Its `data` may
+  /// then be undefined.
+  std::shared_ptr<const void> on_device;
+  std::vector<Use> uses;   ///< operands of nodes; the graph's outputs are not among them
+  size_t output_uses = 0;  ///< how many of the graph's outputs it is
 
   const Shape& shape() const { return type.shape; }
   DType dtype() const { return type.dtype; }

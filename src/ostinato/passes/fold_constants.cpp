@@ -57,8 +57,9 @@ class Folder {
 
  private:
   bool is_known(const Value* value) const {
-    return value == nullptr || known_.contains(value) ||
-           (value->kind == ValueKind::constant && value->data.defined());
+    if (value == nullptr || known_.contains(value)) return true;
+    return value->kind == ValueKind::constant &&
+           (value->data.defined() || (value->on_device != nullptr && context_.read));
   }
 
   bool is_known(const Node& node) const {
@@ -109,7 +110,7 @@ class Folder {
 
   std::vector<Tensor> evaluate(const Node& node) {
     std::vector<Tensor> operands;
-    for (const Value* operand : node.operands) {
+    for (Value* operand : node.operands) {
       operands.push_back(operand == nullptr ? Tensor() : data_of(operand));
       if (operand != nullptr && !operands.back().defined()) return {};
     }
@@ -117,8 +118,11 @@ class Folder {
   }
 
   /// The elements of a constant or of a view of one; undefined when they cannot be had.
-  Tensor data_of(const Value* value) {
-    if (value->kind == ValueKind::constant) return value->data;
+  Tensor data_of(Value* value) {
+    if (value->kind == ValueKind::constant) {
+      if (!value->data.defined()) value->data = context_.read(*value);
+      return value->data;
+    }
     const std::vector<Tensor> results = evaluate(*value->producer);
     return results.empty() ? Tensor() : results.at(static_cast<size_t>(value->index));
   }

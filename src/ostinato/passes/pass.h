@@ -15,6 +15,8 @@ struct PassContext {
   /// own operands need not be constants. No results: it cannot. Null: nothing is ever computed.
   std::function<std::vector<Tensor>(const ir::Node& node, std::span<const Tensor> operands)>
       evaluate;
+  /// The elements of a constant that lies on the graph's device. Null: they cannot be had.
+  std::function<Tensor(const ir::Value& constant)> read = {};
 };
 
 /// One rewrite. What it leaves behind verifies and computes the same values.

@@ -140,8 +140,12 @@ class Planner {
       request.inputs.back() = {operand->dtype(), at.layout};
       request.inputs.back()->layout.offset = 0;
       if (at.place.kind == Place::Kind::constant) {
-        const auto* data = static_cast<const char*>(at.place.constant->data.data());
-        request.constants.back() = data + byte_offset(operand, at);
+        if (at.place.constant->data.defined()) {
+          const auto* data = static_cast<const char*>(at.place.constant->data.data());
+          request.constants.back() = data + byte_offset(operand, at);
+        } else {
+          request.resident.insert(request.constants.size() - 1);
+        }
       }
     }
     for (size_t i = 0; i < node.results.size(); ++i) {

@@ -156,7 +156,7 @@ Executable Context::make(const ir::Bindings& bindings) {
     step.branch = planned.branch;
     steps.push_back(std::move(step));
   }
-  if (!program_->device().shares_host_memory()) {
+  if (!program_->device().shares_host_memory() && !options_.on_device) {
     result.staging_ =
         std::make_unique<Staging>(program_->device(), *stream_, result.plan_, staging_);
   }
@@ -179,7 +179,7 @@ Address Context::address(const plan::Plan& plan, const Place& place, void* arena
     case Place::Kind::input: return {Address::Kind::input, nullptr, place.index, place.offset};
     case Place::Kind::output: return {Address::Kind::output, nullptr, place.index, place.offset};
     case Place::Kind::constant:
-      return fixed(program_->on_device(place.constant->data, *stream_), place.offset);
+      return fixed(program_->on_device(*place.constant, *stream_), place.offset);
     case Place::Kind::state: return fixed(states_[place.index].memory.get(), place.offset);
     case Place::Kind::arena: return fixed(arena, plan.buffers[place.index].offset + place.offset);
   }

@@ -72,6 +72,9 @@ struct ContextOptions {
   /// Memory that contexts of one stream share; null: this context's own.
   std::shared_ptr<Arena> arena = nullptr;
   bool share_arena = true;  ///< false: each capture has an arena of its own
+  /// The caller's pointers are to memory of the device: nothing is copied, and in graph mode
+  /// nothing waited for.
+  bool on_device = false;
 };
 
 using ostinato::Counters;
@@ -116,13 +119,13 @@ class Context {
   ContextOptions options_;
   std::shared_ptr<device::Stream> stream_;
   std::shared_ptr<StagingMemory> staging_ = std::make_shared<StagingMemory>();
-  std::list<Entry> entries_;  // the one used last first
   struct State {
     std::vector<int64_t> sizes;
     size_t bytes = 0;
     std::shared_ptr<void> memory;
   };
   std::vector<State> states_;
+  std::list<Entry> entries_;  // the one used last first; gone before the memory they use
   Counters counters_;
 };
 

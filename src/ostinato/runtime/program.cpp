@@ -30,6 +30,14 @@ Mode mode_of(std::string_view name) {
 
 namespace ostinato::runtime {
 
+namespace {
+
+/// Constants on the device of up to this size are read at once, since passes look for numbers among
+/// them; larger ones where they are folded.
+constexpr size_t kReadBytes = 512;
+
+}  // namespace
+
 Program::Program(ir::Graph graph, device::Device& device, ProgramOptions options)
     : graph_(std::move(graph)),
       device_(device),
@@ -37,6 +45,10 @@ Program::Program(ir::Graph graph, device::Device& device, ProgramOptions options
       symbols_(graph_.symbols()),
       packed_(options_.packed_cache) {
   passes::check_names(options_.passes_off);  // in every mode: a misspelt one is never right
+  for (ir::Value* constant : graph_.constants()) {
+    const bool lies_there = constant->on_device != nullptr && !constant->data.defined();
+    if (lies_there && bytes_of(*constant) <= kReadBytes) constant->data = read(*constant);
+  }
   const auto start = std::chrono::steady_clock::now();
   if (options_.mode == Mode::reference) passes::expand_fused(graph_);
   if (options_.mode == Mode::graph) {
@@ -48,7 +60,16 @@ Program::Program(ir::Graph graph, device::Device& device, ProgramOptions options
   passes_ms_ = std::chrono::duration<double, std::milli>(elapsed).count();
 }
 
-const void* Program::on_device(const Tensor& constant, device::Stream& stream) const {
+Tensor Program::read(const ir::Value& constant) const {
+  Tensor data = Tensor::empty(constant.dtype(), to_integers(constant.shape()));
+  device_.copy_to_host(data.data(), constant.on_device.get(), data.bytes(), *options_.stream);
+  device_.synchronise(*options_.stream);
+  return data;
+}
+
+const void* Program::on_device(const ir::Value& value, device::Stream& stream) const {
+  if (value.on_device != nullptr) return value.on_device.get();
+  const Tensor& constant = value.data;
   if (device_.shares_host_memory()) return constant.data();
   const std::scoped_lock lock(mutex_);
   std::shared_ptr<void>& copy = copies_[{constant.data(), constant.bytes()}];
@@ -64,7 +85,9 @@ const void* Program::on_device(const Tensor& constant, device::Stream& stream) c
 passes::PipelineOptions Program::pipeline_options(bool last) const {
   // Calls with limits of their own stay calls of their own.
   const bool late = last && options_.thread_limits.empty();
-  return {passes_off_for(device_, options_.passes_off), constant_evaluator(), {}, late};
+  passes::PassContext context = constant_evaluator();
+  context.read = [this](const ir::Value& constant) { return read(constant); };
+  return {passes_off_for(device_, options_.passes_off), std::move(context), {}, late};
 }
 
 plan::Plan Program::plan(const ir::Bindings& bindings, int threads) const {

@@ -34,6 +34,9 @@ struct ProgramOptions {
   Rewrite before_passes = {}, after_passes = {};  ///< the caller's own, of the graph mode
   /// Where packed weights come from and go to; null: neither.
   std::shared_ptr<device::PackedCache> packed_cache = nullptr;
+  /// What constants that lie on the device are read in the order of, where passes need their
+  /// elements; only needed where there are such.
+  std::shared_ptr<device::Stream> stream = nullptr;
 };
 
 /// A graph made ready for one device and mode; immutable, and so shared by threads, each with a
@@ -51,9 +54,10 @@ class Program {
   double passes_ms() const { return passes_ms_; }  ///< that the mode's rewrites took
   const std::vector<passes::PassReport>& passes() const { return passes_; }  ///< of the graph mode
 
-  /// Where kernels find a constant: its own memory, or the copy of it on a device that has memory
-  /// of its own, made at the first call and shared by all contexts. Thread-safe.
-  const void* on_device(const Tensor& constant, device::Stream& stream) const;
+  /// Where kernels find a constant: its own memory, where it lies on the device, or on a device
+  /// that has memory of its own a copy, made at the first call and shared by all contexts.
+  /// Thread-safe.
+  const void* on_device(const ir::Value& constant, device::Stream& stream) const;
 
   /// Kernels and memory for one shape key on that many threads. Thread-safe.
   plan::Plan plan(const ir::Bindings& bindings, int threads) const;
@@ -62,6 +66,7 @@ class Program {
   /// @param last no passes run after these
   passes::PipelineOptions pipeline_options(bool last) const;
   ir::Graph specialised(const ir::Bindings& bindings) const;
+  Tensor read(const ir::Value& constant) const;
 
   ir::Graph graph_;
   device::Device& device_;

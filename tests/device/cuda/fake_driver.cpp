@@ -137,7 +137,10 @@ void FakeStream::run_until(size_t end) {
 }
 
 FakeEvent& event_of(CUevent event) { return *reinterpret_cast<FakeEvent*>(event); }
-FakeStream& stream_of(CUstream stream) { return *reinterpret_cast<FakeStream*>(stream); }
+FakeStream& stream_of(CUstream stream) {
+  static FakeStream by_default;
+  return stream == CU_STREAM_LEGACY ? by_default : *reinterpret_cast<FakeStream*>(stream);
+}
 FakeGraph& graph_of(void* graph) { return *static_cast<FakeGraph*>(graph); }
 
 Work work_of(const FakeGraph& graph) {
@@ -251,9 +254,9 @@ void fill_machine(Driver& fake) {
   fake.cuDevicePrimaryCtxRetain = [](CUcontext* context, CUdevice) {
     return *context = reinterpret_cast<CUcontext>(&machine), CUDA_SUCCESS;
   };
-  fake.cuCtxSetCurrent = [](CUcontext context) {
-    return context != nullptr ? CUDA_SUCCESS : CUDA_ERROR_INVALID_CONTEXT;
-  };
+  static thread_local CUcontext current = nullptr;
+  fake.cuCtxGetCurrent = [](CUcontext* context) { return *context = current, CUDA_SUCCESS; };
+  fake.cuCtxSetCurrent = [](CUcontext context) { return current = context, CUDA_SUCCESS; };
 }
 
 void fill_cooperative(Driver& fake) {
@@ -338,6 +341,7 @@ void fill_streams(Driver& fake) {
     return CUDA_SUCCESS;
   };
   fake.cuStreamBeginCapture = [](CUstream stream, CUstreamCaptureMode) {
+    if (stream == CU_STREAM_LEGACY) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
     return stream_of(stream).recording = new FakeGraph, CUDA_SUCCESS;
   };
   fake.cuStreamEndCapture = [](CUstream stream, CUgraph* graph) {

@@ -150,6 +150,7 @@ CudaCapture::CudaCapture(std::vector<Step> steps, Functions& functions, CudaStre
 
 CudaCapture::~CudaCapture() {
   driver().cuCtxSetCurrent(stream_.context());
+  if (stream_.is_borrowed()) stream_.settle();
   driver().cuGraphDestroy(graph_);
   stream_.keep_spare(executable_);
 }
@@ -186,7 +187,7 @@ void CudaCapture::add(const Step& step, const Kernel& kernel, const Kernel::Work
   Front& front = front_of(step.branch);
   const size_t before = front.nodes.size();
   if (work.call != nullptr) {
-    const Recorded recorded(*work.call, node.operands, stream_.get());
+    const Recorded recorded(*work.call, node.operands, stream_.recording());
     OSTINATO_CUDA(cuGraphAddChildGraphNode, &node.node, graph_, front.nodes.data(), before,
                   recorded.graph());
   } else {
@@ -208,7 +209,7 @@ void CudaCapture::add(const Step& step, const Kernel& kernel, const Kernel::Work
 
 void CudaCapture::apply(const Patched& patched) {
   if (patched.work->call != nullptr) {
-    const Recorded recorded(*patched.work->call, patched.operands, stream_.get());
+    const Recorded recorded(*patched.work->call, patched.operands, stream_.recording());
     OSTINATO_CUDA(cuGraphExecChildGraphNodeSetParams, executable_, patched.node, recorded.graph());
     return;
   }
@@ -221,6 +222,7 @@ void CudaCapture::apply(const Patched& patched) {
 
 void CudaCapture::replay(const Bindings& bindings) {
   OSTINATO_CUDA(cuCtxSetCurrent, stream_.context());
+  if (stream_.is_borrowed()) stream_.throw_fault();
   for (Patched& patched : patched_) {
     bool changed = false;
     for (const Patch& patch : patched.patches) {

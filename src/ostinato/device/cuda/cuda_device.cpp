@@ -203,10 +203,16 @@ class CudaDevice final : public device::Device {
     OSTINATO_CUDA(cuMemcpyDtoHAsync, host, address(source), bytes, own(stream).get());
   }
 
-  std::unique_ptr<device::Stream> make_stream(int) override {
-    return std::make_unique<CudaStream>(open().context(),
-                                        open().allocate(kTickets * sizeof(unsigned), nullptr),
-                                        capability() >= kHopper);
+  std::unique_ptr<device::Stream> make_stream(int) override { return stream_on({}); }
+  std::unique_ptr<device::Stream> borrow_stream(void* handle) override {
+    // By its own name, since null stands for none elsewhere.
+    return stream_on(handle == nullptr ? CU_STREAM_LEGACY : static_cast<CUstream>(handle));
+  }
+  std::shared_ptr<void> keep_current() override {
+    CUcontext current = nullptr;
+    OSTINATO_CUDA(cuCtxGetCurrent, &current);
+    return {current,
+            [](void* context) { driver().cuCtxSetCurrent(static_cast<CUcontext>(context)); }};
   }
   std::unique_ptr<device::Event> make_event(device::Stream& stream) override {
     return std::make_unique<CudaEvent>(own(stream));
@@ -249,6 +255,7 @@ class CudaDevice final : public device::Device {
              "expected compute capability 8.0 or later of {}, got {}.{}", name_, capability() / 10,
              capability() % 10);
       }
+      const auto current = keep_current();
       opened_ = std::make_unique<Opened>(device_);
     });
     return *opened_;
@@ -256,6 +263,12 @@ class CudaDevice final : public device::Device {
   PoolUse use() const { return opened_ == nullptr ? PoolUse{} : opened_->use(); }
 
  private:
+  std::unique_ptr<CudaStream> stream_on(std::optional<CUstream> borrowed) {
+    return std::make_unique<CudaStream>(open().context(),
+                                        open().allocate(kTickets * sizeof(unsigned), nullptr),
+                                        capability() >= kHopper, borrowed);
+  }
+
   int ordinal_;
   std::string name_;
   CUdevice device_ = 0;
@@ -309,6 +322,8 @@ device::Device& cuda_device(std::string_view name) {
   device.open();
   return device;
 }
+
+bool has_kernel(std::string_view op) { return find_factory(op) != nullptr; }
 
 PoolUse pool_use(const device::Device& cuda) { return static_cast<const CudaDevice&>(cuda).use(); }
 

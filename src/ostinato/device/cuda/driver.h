@@ -19,6 +19,7 @@ namespace ostinato::cuda {
   X(cuDeviceGetPCIBusId)                         \
   X(cuDeviceTotalMem)                            \
   X(cuDevicePrimaryCtxRetain)                    \
+  X(cuCtxGetCurrent)                             \
   X(cuCtxSetCurrent)                             \
   X(cuCtxGetDevice)                              \
   X(cuFuncSetAttribute)                          \

@@ -122,6 +122,10 @@ std::vector<std::byte> PersistentCapture::image(const Schedule& schedule) {
 }
 
 PersistentCapture::~PersistentCapture() {
+  if (stream_.is_borrowed()) {
+    driver().cuCtxSetCurrent(stream_.context());
+    stream_.settle();
+  }
   if (const char* path = std::getenv(kTimeline); path != nullptr && launched_.times != 0) {
     try {
       write_times(path);
@@ -153,6 +157,7 @@ void PersistentCapture::write_times(const char* path) const {
 
 void PersistentCapture::launch(const Bindings& bindings) {
   OSTINATO_CUDA(cuCtxSetCurrent, stream_.context());
+  if (stream_.is_borrowed()) stream_.throw_fault();
   for (size_t i = 0; i < schedule_.pointers.size(); ++i) {
     operands_.at[i + 1] = pointer_of(schedule_.pointers[i], bindings);
   }

@@ -152,7 +152,7 @@ std::optional<Product> linear_product(const Request& request, const TensorDesc& 
                                       std::optional<size_t> bias, const TensorDesc& y) {
   if (request.inputs[weight]->sizes().size() != 2) return std::nullopt;
   auto product = product_of(rows, 0, *request.inputs[weight], weight, y, true);
-  if (product) product->b_is_constant = request.constants[weight] != nullptr;
+  if (product) product->b_is_constant = request.is_constant(weight);
   if (!product || !bias || !request.inputs[*bias]) return product;
   const TensorDesc& added = *request.inputs[*bias];
   if (!is_floating(added.dtype)) return std::nullopt;

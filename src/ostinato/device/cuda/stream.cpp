@@ -5,10 +5,12 @@
 
 namespace ostinato::cuda {
 
-CudaStream::CudaStream(CUcontext context, std::shared_ptr<void> tickets, bool launches_early)
+CudaStream::CudaStream(CUcontext context, std::shared_ptr<void> tickets, bool launches_early,
+                       std::optional<CUstream> borrowed)
     : context_(context), tickets_(std::move(tickets)), launches_early_(launches_early) {
   OSTINATO_CUDA(cuCtxSetCurrent, context_);
-  OSTINATO_CUDA(cuStreamCreate, &stream_, CU_STREAM_NON_BLOCKING);
+  OSTINATO_CUDA(cuStreamCreate, &own_, CU_STREAM_NON_BLOCKING);
+  stream_ = borrowed.value_or(own_);
   void* fault = nullptr;
   OSTINATO_CUDA(cuMemHostAlloc, &fault, sizeof(void*), CU_MEMHOSTALLOC_PORTABLE);
   fault_ = static_cast<const void**>(fault);
@@ -22,7 +24,7 @@ CudaStream::~CudaStream() {
   cuda.cuCtxSetCurrent(context_);
   cuda.cuStreamSynchronize(stream_);
   for (CUgraphExec spare : spares_) cuda.cuGraphExecDestroy(spare);
-  cuda.cuStreamDestroy(stream_);
+  cuda.cuStreamDestroy(own_);
   cuda.cuMemFreeHost(fault_);
 }
 
@@ -31,14 +33,26 @@ void CudaStream::synchronise() {
   throw_fault();
 }
 
-void CudaStream::throw_fault() {
+std::optional<Error> CudaStream::take_fault() {
   const auto* node = static_cast<const ir::Node*>(*fault_);
-  if (node == nullptr) return;
+  if (node == nullptr) return {};
   *fault_ = nullptr;
-  fail(ErrorCode::invalid_argument, fmt::format("run/{}", node->op->name),
-       "Check the token ids, positions, index tensors and divisors that were given.",
-       "an operand holds an index out of range, a zero divisor or a range without bounds{}",
-       node->source.empty() ? "" : fmt::format(" (at {})", node->source));
+  return Error(ErrorCode::invalid_argument, fmt::format("run/{}", node->op->name),
+               fmt::format("an operand holds an index out of range, a zero divisor or a range "
+                           "without bounds{}",
+                           node->source.empty() ? "" : fmt::format(" (at {})", node->source)),
+               "Check the token ids, positions, index tensors and divisors that were given.");
+}
+
+void CudaStream::throw_fault() {
+  const auto fault = settled_ ? std::exchange(settled_, std::nullopt) : take_fault();
+  if (fault) throw *fault;
+}
+
+void CudaStream::settle() noexcept {
+  driver().cuStreamSynchronize(stream_);
+  const auto fault = take_fault();
+  if (!settled_) settled_ = fault;
 }
 
 CUgraphExec CudaStream::executable(CUgraph graph) {
