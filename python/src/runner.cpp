@@ -275,7 +275,9 @@ void Runner::make_program() {
   // Parameters that change, as in training, would fill the disk.
   const bool keeps = options_.packed_cache && statistics_.programs == 0;
   const auto cache = keeps ? packed_cache() : nullptr;
-  const auto own = place_.is_cpu() ? nullptr : stream();
+  // Of the program alone, as other threads may come to need it.
+  std::shared_ptr<device::Stream> own;
+  if (!place_.is_cpu()) own = device::get(options_.device).borrow_stream(current_stream(place_));
   {
     const nb::gil_scoped_release release;
     runtime::ProgramOptions options{options_.mode, options_.threads, options_.passes_off};

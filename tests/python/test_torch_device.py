@@ -1,5 +1,10 @@
 """The device is where the tensors lie: what of it needs no GPU, on fake tensors of one."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -139,6 +144,27 @@ def test_runners_need_the_number_of_the_gpu():
     """As tensors have one."""
     with pytest.raises(package.Error, match="as in cuda:0"):
         _engine.Runner(_engine.Graph("sum"), {"device": "cuda"})
+
+
+def test_calls_on_the_stand_in_driver(tools):
+    """Arguments, results, writes, weights and faults, in a process that has no other driver."""
+    script = Path(__file__).with_name("on_a_stand_in.py")
+    library = tools / "libcuda.so.1"
+    if not library.exists():
+        pytest.skip("the stand-in driver is not built")
+    environment = {
+        "PYTHONPATH": os.pathsep.join(sys.path),
+        "OSTINATO_PERSISTENT": "off",
+        "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1",  # every trace is made, and not found
+    }
+    done = subprocess.run(
+        [sys.executable, script, library],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environment},
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="is about machines without a GPU")

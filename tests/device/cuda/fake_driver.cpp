@@ -175,6 +175,7 @@ void queue(CUstream stream, Work work) {
   FakeStream& to = stream_of(stream);
   if (to.recording == nullptr) {
     to.queue.push_back(std::move(work));
+    if (!machine.work_waits) to.run_until(to.queued());
   } else {
     to.recording->nodes.push_back(
         std::make_shared<FakeNode>(FakeNode{nullptr, std::move(work), false}));

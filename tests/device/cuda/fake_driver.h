@@ -16,6 +16,8 @@ struct FakeMachine {
   int capability = 90;
   int multiprocessors = 2;
   size_t memory_bytes = size_t{256} << 20;
+  /// Otherwise work is done when it is queued, for callers that read results as they like.
+  bool work_waits = true;
 };
 
 /// What has been called, counted since `use_fake_driver`.
