@@ -111,7 +111,7 @@ Runner::~Runner() { std::erase(living(), this); }
 const std::vector<const Runner*>& Runner::all() { return living(); }
 
 std::shared_ptr<device::Stream> Runner::stream() const {
-  device::Device& device = device::get(options_.device);
+  device::Device& device = program_->device();
   if (place_.is_cpu()) return thread_stream(device, limited_threads(options_.threads));
   return borrowed_stream(device, current_stream(place_));
 }

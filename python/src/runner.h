@@ -143,7 +143,7 @@ class Runner {
   void finish_writes(Slot& slot, PyObject* arguments);
   void write_on_device(Slot& slot, const Write& write, const nanobind::object& argument);
   void copy_on_device(Slot& slot, const Argument& argument, size_t index, PyObject* tensor) const;
-  std::shared_ptr<device::Stream> stream() const;
+  std::shared_ptr<device::Stream> stream() const;  // of the calling thread, for the program
 
   ir::Graph graph_;
   std::map<int, int> thread_limits_;  // by the id of a call's first result

@@ -1,3 +1,5 @@
+#include <array>
+
 #include "ostinato/base/error.h"
 #include "ostinato/device/cpu/cpu_device.h"
 #include "ostinato/device/null/null_device.h"
@@ -20,6 +22,9 @@ Device& cuda_device(std::string_view name) {
 #endif
 }
 
+/// Those that are on every machine, found without a look for drivers.
+std::array<Device*, 2> everywhere() { return {&cpu::cpu_device(), &null_device()}; }
+
 }  // namespace
 
 std::unique_ptr<Stream> Device::borrow_stream(void*) {
@@ -33,12 +38,13 @@ bool covers(std::string_view name, const ir::OpRow& op) {
   // Views need no kernel where strides can express them; the planner takes fused calls apart.
   return op.traits.view || op.expand != nullptr || cuda::has_kernel(op.name);
 #else
-  cuda_device(name);
+  return cuda_device(name).has(op);
 #endif
 }
 
 std::vector<Device*> all() {
-  std::vector<Device*> devices = {&cpu::cpu_device(), &null_device()};
+  const std::array<Device*, 2> first = everywhere();
+  std::vector<Device*> devices(first.begin(), first.end());
 #ifdef OSTINATO_HAS_CUDA
   for (Device* device : cuda::cuda_devices()) devices.push_back(device);
 #endif
@@ -47,9 +53,11 @@ std::vector<Device*> all() {
 
 Device& get(std::string_view name) {
   if (is_cuda(name)) return cuda_device(name);
-  std::string names;
-  for (Device* device : all()) {
+  for (Device* device : everywhere()) {
     if (device->name() == name) return *device;
+  }
+  std::string names;
+  for (const Device* device : all()) {
     names += (names.empty() ? "" : ", ") + std::string(device->name());
   }
   fail(ErrorCode::not_found, "device", fmt::format("Devices of this build: {}.", names),
