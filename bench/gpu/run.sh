@@ -7,7 +7,8 @@
 #   bench/gpu/run.sh [BUILD [OUT]]
 #
 # BUILD is a build folder with test_cuda and ostinato in it (build/release if not given), OUT where
-# results go (bench/results). Python 3 with a CUDA build of torch, and transformers, must be there.
+# results go (bench/results). Python 3 with a CUDA build of torch, and transformers, must be there;
+# workloads through torch.compile need the package too, in BUILD for that Python or installed.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 build="${1:-build/release}"

@@ -61,6 +61,40 @@ TEST(SeparateMemory, RandomGraphsComputeTheSame) {
   EXPECT_EQ(separate_bytes(), 0u);
 }
 
+/// A caller's memory on the device, weights among it: nothing is staged.
+TEST(SeparateMemory, TakesWhatLiesOnTheDevice) {
+  device::Device& device = separate_device();
+  const std::shared_ptr<device::Stream> stream = device.make_stream(1);
+  ir::Graph graph = ir::parse(R"(ostinato.graph 1 "resident"
+constant %0 "w" : float32(200)
+input %1 "x" : float32(200)
+%2 : float32(200) = aten.exp(%0)
+%3 : float32(200) = aten.add.Tensor(%2, %1)
+output "y" %3
+)",
+                              ops::table());
+  const std::vector<float> ones(200, 1);
+  const std::shared_ptr<void> weight = device.allocate(800), x = device.allocate(800);
+  const std::shared_ptr<void> y = device.allocate(800);
+  for (void* target : {weight.get(), x.get()}) {
+    device.copy_to_device(target, ones.data(), 800, *stream);
+  }
+  graph.constants()[0]->on_device = weight;
+  ProgramOptions options{Mode::graph, 1, {}};
+  options.stream = stream;
+  Context context(std::make_shared<const Program>(std::move(graph), device, options),
+                  {.stream = stream, .on_device = true});
+  Executable& executable = context.prepare({});
+  EXPECT_EQ(executable.plan().steps.size(), 1u);  // the other was folded, from what was read
+  void *inputs[] = {x.get()}, *outputs[] = {y.get()};
+  executable({inputs, outputs});
+  std::vector<float> got(200);
+  device.copy_to_host(got.data(), y.get(), 800, *stream);
+  device.synchronise(*stream);
+  EXPECT_NEAR(got[199], 3.7183f, 1e-4f);
+  expect_error([&] { device.borrow_stream(nullptr); }, ErrorCode::unsupported, "separate");
+}
+
 constexpr std::string_view kDonated = R"(ostinato.graph 1 "donated"
 input %0 "x" : float32(b, 2)
 input %1 "y" : float32(b, 2)
