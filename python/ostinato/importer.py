@@ -252,7 +252,7 @@ class Importer:
 
     def _level(self, index: int) -> Level:
         while len(self.levels) <= index:
-            self.levels.append(Level(_engine.Graph(f"graph.{len(self.levels)}", self.device)))
+            self.levels.append(Level(_engine.Graph(f"graph.{len(self.levels)}")))
         return self.levels[index]
 
     @staticmethod

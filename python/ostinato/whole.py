@@ -10,7 +10,7 @@ from torch.fx import GraphModule, Node
 from torch.overrides import TorchFunctionMode
 
 from ostinato import _engine
-from ostinato.placement import device_of, kind_of
+from ostinato.placement import kind_of
 from ostinato.sizes import UnknownSizeError, shape_of
 
 NAMESPACE = "ostinato"
@@ -55,9 +55,9 @@ def _arguments(args, kwargs, overload: torch._ops.OpOverload) -> dict | None:
     return {**dict(zip(names, args, strict=False)), **kwargs}
 
 
-def _taken(overload: torch._ops.OpOverload, arguments: dict, device: str) -> bool:
-    """Whether the engine takes the call there, judged by the types that Dynamo saw."""
-    graph = _engine.Graph("trial", device)
+def _taken(overload: torch._ops.OpOverload, arguments: dict) -> bool:
+    """Whether the engine takes the call, judged by the types that Dynamo saw."""
+    graph = _engine.Graph("trial")
 
     def value_of(argument):
         tensor = argument
@@ -79,7 +79,7 @@ def _taken(overload: torch._ops.OpOverload, arguments: dict, device: str) -> boo
 
 
 def keep_whole(gm: GraphModule, device: str):
-    """Keeps operators of Dynamo's graph whole that the engine has so on that device.
+    """Keeps operators of Dynamo's graph whole that the engine has so. Its tensors are on `device`.
 
     In place: a copy would lose what Dynamo tells AOTAutograd beside the graph.
     """
@@ -90,7 +90,7 @@ def keep_whole(gm: GraphModule, device: str):
     for node in gm.graph.nodes:
         overload = _composite(node.target) if node.op == "call_function" else None
         arguments = _arguments(node.args, node.kwargs, overload) if overload is not None else None
-        if arguments is not None and _taken(overload, arguments, device):
+        if arguments is not None and _taken(overload, arguments):
             node.target, node.args, node.kwargs = _twin(overload), (), arguments
     gm.recompile()
 
@@ -103,7 +103,6 @@ class WholeMode(TorchFunctionMode):
         kwargs = kwargs or {}
         overload = _composite(func)
         arguments = _arguments(args, kwargs, overload) if overload is not None else None
-        tensors = [item for item in (arguments or {}).values() if isinstance(item, torch.Tensor)]
-        if arguments is not None and _taken(overload, arguments, device_of(tensors)):
+        if arguments is not None and _taken(overload, arguments):
             return _twin(overload)(**arguments)
         return func(*args, **kwargs)

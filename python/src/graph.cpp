@@ -181,12 +181,6 @@ Value* GraphBuilder::operand_of(nb::handle value, DType number_dtype) {
   return graph_.add_constant("", {data.dtype(), {}}, data);
 }
 
-void GraphBuilder::require_kernel(const ir::OpRow& op) const {
-  if (place_of(device_).is_cpu() || device::covers(device_, op)) return;
-  fail(ErrorCode::unsupported, kStage, "Leave the call to PyTorch.",
-       "the device {} has no kernel of {}", device_, op.name);
-}
-
 bool GraphBuilder::take_scalar_overload(const ir::OpRow& op, nb::dict arguments,
                                         const std::string& source, std::vector<Value*>& results) {
   // `aten.add.Tensor(x, 2)` is `aten.add.Scalar(x, 2)`.
@@ -228,7 +222,6 @@ bool GraphBuilder::translate(const std::string& name, nb::dict arguments, const 
   for (size_t i = 0; i < rest; ++i) mask = build("aten.unsqueeze", {mask}, {{"dim", -1}});
   const bool one_each = values->rank() == rest + 1 && !values->shape()[0].is(1);
   if (one_each) {
-    require_kernel(ops::table().at("aten.masked_scatter"));
     results = {build("aten.masked_scatter", {self, mask, values})};
   } else {
     if (values->rank() > rest) values = build("aten.squeeze.dim", {values}, {{"dim", 0}});
@@ -256,7 +249,6 @@ std::vector<Value*> GraphBuilder::add_call(const std::string& name, nb::dict arg
   std::vector<Value*> translated;
   if (translate(name, arguments, source, translated)) return translated;
   const ir::OpRow& op = ops::table().at(name);
-  require_kernel(op);
   std::vector<Value*> operands, results;
   std::vector<ir::NamedAttribute> attributes;
   const auto argument = [&](std::string_view key) -> nb::object {
@@ -350,8 +342,7 @@ void bind_graph(nb::module_& module) {
       .def_prop_ro(
           "shape", [](const Value& value) { return value.shape(); }, "Its sizes, each a Dim.");
   nb::class_<GraphBuilder>(module, "Graph", "A graph in the making.")
-      .def(nb::init<std::string, std::string>(), nb::arg("name"), nb::arg("device") = "cpu",
-           "For a GPU: of calls only that this build has kernels of.")
+      .def(nb::init<std::string>(), nb::arg("name"))
       .def("add_input", &GraphBuilder::add_input, nb::arg("name"), nb::arg("dtype"),
            nb::arg("shape"), nb::rv_policy::reference_internal, "A tensor that each call gives.")
       .def("add_constant", &GraphBuilder::add_constant, nb::arg("name"), nb::arg("dtype"),

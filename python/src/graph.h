@@ -20,9 +20,7 @@ ir::Shape shape_of(nanobind::handle values);
 class GraphBuilder {
  public:
   /// @param device a GPU takes only calls that this build has kernels of
-  explicit GraphBuilder(std::string name, std::string device) : device_(std::move(device)) {
-    graph_.name = std::move(name);
-  }
+  explicit GraphBuilder(std::string name) { graph_.name = std::move(name); }
   explicit GraphBuilder(ir::Graph graph) : graph_(std::move(graph)) {}
 
   /// A constant's name, dtype, sizes and elements.
@@ -61,10 +59,8 @@ class GraphBuilder {
                  std::vector<ir::Value*>& results);
   bool take_scalar_overload(const ir::OpRow& op, nanobind::dict arguments,
                             const std::string& source, std::vector<ir::Value*>& results);
-  void require_kernel(const ir::OpRow& op) const;
   ir::Value* operand_of(nanobind::handle value, DType number_dtype);
 
-  std::string device_ = "cpu";
   ir::Graph graph_;
   std::map<int, int> thread_limits_;
 };

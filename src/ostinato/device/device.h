@@ -270,10 +270,6 @@ class Device {
 /// The device of that name (`cpu`, `null`); throws `not_found` listing those there are.
 Device& get(std::string_view name);
 
-/// Whether this build could run the operator on the device of that name, there or not. Throws
-/// `unsupported` for a device that this build is without.
-bool covers(std::string_view name, const ir::OpRow& op);
-
 /// Of the libraries that kernels come from, and of the compiler.
 std::map<std::string, std::string> versions();
 

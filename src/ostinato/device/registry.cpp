@@ -32,16 +32,6 @@ std::unique_ptr<Stream> Device::borrow_stream(void*) {
        "the device '{}' takes no streams of other libraries", name());
 }
 
-bool covers(std::string_view name, const ir::OpRow& op) {
-  if (!is_cuda(name)) return get(name).has(op);
-#ifdef OSTINATO_HAS_CUDA
-  // Views need no kernel where strides can express them; the planner takes fused calls apart.
-  return op.traits.view || op.expand != nullptr || cuda::has_kernel(op.name);
-#else
-  return cuda_device(name).has(op);
-#endif
-}
-
 std::vector<Device*> all() {
   const std::array<Device*, 2> first = everywhere();
   std::vector<Device*> devices(first.begin(), first.end());

@@ -231,12 +231,5 @@ TEST_F(BorrowedStream, TheCallersContextIsPutBack) {
   EXPECT_EQ(after, theirs);
 }
 
-TEST(Coverage, IsKnownWithoutAGpu) {
-  EXPECT_TRUE(device::covers("cuda:0", ops::table().at("aten.mm")));
-  EXPECT_TRUE(device::covers("cuda:0", ops::table().at("aten.view")));
-  EXPECT_FALSE(device::covers("cuda:0", ops::table().at("aten.sort")));
-  EXPECT_TRUE(device::covers("cpu", ops::table().at("aten.sort")));
-}
-
 }  // namespace
 }  // namespace ostinato::cuda

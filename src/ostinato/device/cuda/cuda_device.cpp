@@ -323,8 +323,6 @@ device::Device& cuda_device(std::string_view name) {
   return device;
 }
 
-bool has_kernel(std::string_view op) { return find_factory(op) != nullptr; }
-
 PoolUse pool_use(const device::Device& cuda) { return static_cast<const CudaDevice&>(cuda).use(); }
 
 }  // namespace ostinato::cuda

@@ -7,9 +7,6 @@
 
 namespace ostinato::cuda {
 
-/// Whether there is a kernel of the operator, whether or not there is a GPU.
-bool has_kernel(std::string_view op);
-
 /// The GPUs of this machine that can be used; empty without a driver. Opens none.
 std::vector<device::Device*> cuda_devices();
 
