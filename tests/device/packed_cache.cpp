@@ -285,10 +285,10 @@ TEST(PackedPanels, LieAsTheirVersionSays) {
         cpu::pack_constant(packed, kernel, {matrix.data(), element, 7 * element}, 7, 70, 2);
     digests += digest({static_cast<const uint8_t*>(panels.get()), packed.bytes()}).str() + " ";
   }
-  EXPECT_EQ(cpu::kPanelLayout, 1);
+  EXPECT_EQ(cpu::kPanelLayout, 2);
   EXPECT_EQ(digests,
-            "996414043980563a37f525e19a81c678 da5ace182bc7945e0122fe72dd9a8c0e "
-            "e31603f52df143fe36795f6743e97eea ");
+            "561b7ff7fc47be565ec358e805c28699 72e6c1cdae11885570c546dcae3a3b61 "
+            "08b38f8869485d5350887f758a2b3b49 ");
 }
 
 }  // namespace

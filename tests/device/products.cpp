@@ -93,6 +93,18 @@ TEST_P(ProductTest, Batches) {
   expect_fast_equals_reference({"aten.bmm", {draw({2, 2, 3}), constant({2, 3, 4})}, {}, "matmul"});
 }
 
+// So long that panels are narrower: in float32 from 2049 on, in bfloat16 from 4097.
+TEST_P(ProductTest, LongInnerDims) {
+  for (const Shape& shape : {Shape{1, 4100, 70}, Shape{25, 4100, 70}, Shape{9, 2049, 16}}) {
+    Draw x = draw({shape.rows, shape.inner});
+    x.scale = 0.1;  // for sums of the size that the bounds are made for
+    for (const Draw& weight :
+         {constant({shape.columns, shape.inner}), draw({shape.columns, shape.inner})}) {
+      expect_fast_equals_reference({"aten.linear", {x, weight, {}}, {}, "matmul"});
+    }
+  }
+}
+
 TEST_P(ProductTest, MatmulBroadcastsByNumpysRules) {
   const std::vector<std::pair<Sizes, Sizes>> cases = {{{9}, {9}},
                                                       {{9}, {9, 5}},

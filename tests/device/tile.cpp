@@ -61,12 +61,14 @@ TEST(Tile, MultipliesPairsOnEveryLevel) {
   for (const Isa level : isas_under_test()) {
     SCOPED_TRACE(name_of(level));
     use_isa(level);
-    const TileFunction multiply = tile_kernel(DType::bfloat16).multiply;
-    for (int64_t rows = 1; rows <= multiply.rows; ++rows) {
-      for (const int64_t columns : {16, 32, 48, 64}) {
-        for (const int64_t steps : {0, 1, 15, 16, 17, 40}) {
-          expect_product_of_pairs(multiply, {rows, columns, steps});
-          EXPECT_EQ(tiles_in_use(), 0);
+    for (const int64_t inner : {1, 1 << 20}) {
+      const TileKernel kernel = tile_kernel(DType::bfloat16, inner);
+      for (int64_t rows = 1; rows <= kernel.multiply.rows; ++rows) {
+        for (int64_t columns = 16; columns <= kernel.columns; columns += 16) {
+          for (const int64_t steps : {0, 1, 15, 16, 17, 40}) {
+            expect_product_of_pairs(kernel.multiply, {rows, columns, steps});
+            EXPECT_EQ(tiles_in_use(), 0);
+          }
         }
       }
     }

@@ -139,12 +139,12 @@ std::shared_ptr<const void> pack_constant(device::PackedWeights& packed, const T
     std::shared_ptr<void> panels = allocate_packed(bytes);
     ThreadTeam team(bytes < kWorthThreads ? 1 : threads);
     team.run([&](Worker worker) {
-      const Range range = part_of(panel_count(columns), worker);
+      const Range range = part_of(panel_count(kernel, columns), worker);
       for (int64_t p = range.begin; p < range.end; ++p) {
-        const int64_t first = p * kPanelColumns;
-        pack_panel(kernel, {at(matrix, 0, first), matrix.row_stride, matrix.column_stride}, inner,
-                   std::min(kPanelColumns, columns - first),
-                   static_cast<char*>(panels.get()) + panels_bytes(kernel, inner, first));
+        const Range part = panel_columns(kernel, p, columns);
+        pack_panel(kernel, {at(matrix, 0, part.begin), matrix.row_stride, matrix.column_stride},
+                   inner, part.end - part.begin,
+                   static_cast<char*>(panels.get()) + panels_bytes(kernel, inner, part.begin));
       }
     });
     return panels;

@@ -1,17 +1,19 @@
 #pragma once
 
+#include <algorithm>
 #include <memory>
 
+#include "ostinato/base/threads.h"
 #include "ostinato/device/cpu/kernels/tile.h"
 #include "ostinato/device/device.h"
 
-/// The right matrix of a product, cut into panels of 64 columns that tiles read from one end to the
-/// other. All panels but the last are full; that one's columns are rounded up with zeros. The
-/// format depends on the dtype only, not on the ISA.
+/// The right matrix of a product, cut into panels of columns that tiles read from one end to the
+/// other. Panels are as even as groups of columns go; the last group is rounded up with zeros. The
+/// format depends on the dtype and the sizes only, not on the ISA.
 namespace ostinato::cpu {
 
 /// Of the format, in which panels are kept on disk too: rises with every change of it.
-inline constexpr int kPanelLayout = 1;
+inline constexpr int kPanelLayout = 2;
 
 /// Elements anywhere in memory.
 struct Matrix {
@@ -23,8 +25,16 @@ inline int64_t round_up(int64_t value, int64_t grain) {
   return (value + grain - 1) / grain * grain;
 }
 
-inline int64_t panel_count(int64_t columns) {
-  return (columns + kPanelColumns - 1) / kPanelColumns;
+inline int64_t panel_count(const TileKernel& kernel, int64_t columns) {
+  return (columns + kernel.columns - 1) / kernel.columns;
+}
+
+/// Those of one of the panels of so many columns.
+inline Range panel_columns(const TileKernel& kernel, int64_t panel, int64_t columns) {
+  const int64_t groups = round_up(columns, kPanelGroup) / kPanelGroup;
+  const int64_t count = panel_count(kernel, columns);
+  return {panel * groups / count * kPanelGroup,
+          std::min((panel + 1) * groups / count * kPanelGroup, columns)};
 }
 
 /// Bytes of one step of one column.

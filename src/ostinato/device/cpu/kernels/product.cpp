@@ -147,7 +147,7 @@ class Product final : public Kernel {
 Product::Product(const device::Request& request, ProductSpec spec)
     : node_(request.node),
       spec_(std::move(spec)),
-      kernel_(tile_kernel(spec_.dtype)),
+      kernel_(tile_kernel(spec_.dtype, spec_.inner)),
       epilogue_(epilogue_function(spec_.dtype, spec_.gated ? Activation::none : spec_.activation)),
       gate_(gate_function(spec_.dtype, spec_.activation)) {
   const auto even = [](const auto& operand) { return !operand || operand->rows.even(); };
@@ -155,7 +155,7 @@ Product::Product(const device::Request& request, ProductSpec spec)
   for (const ProductSpec::Part& part : spec_.parts) {
     addends_even_ = addends_even_ && even(part.bias);
     rights_.push_back(choose_right(request, part));
-    if (!spec_.gated || panels_ == 0) panels_ += panel_count(part.columns);
+    if (!spec_.gated || panels_ == 0) panels_ += panel_count(kernel_, part.columns);
   }
   choose_left();
   choose_workers(request.threads);
@@ -169,8 +169,8 @@ Product::Right Product::choose_right(const device::Request& request,
   const ProductSpec::Operand& b = part.b;
   Right right;
   right.multiply = kernel_.multiply;
-  if (kernel_.b == DType::float16 && spec_.rows >= 2 * kTileRows) {
-    right.multiply = tile_kernel(DType::float32).multiply;
+  if (kernel_.b == DType::float16 && spec_.rows >= 2 * kFewRows) {
+    right.multiply = tile_kernel(DType::float32, spec_.inner).multiply;
     right.widen = find_convert(DType::float16, DType::float32);
   }
   const void* constant = request.constants[b.index];
@@ -180,7 +180,7 @@ Product::Right Product::choose_right(const device::Request& request,
                       spec_.inner, part.columns, request.threads);
     return right;
   }
-  const bool near = spec_.rows <= kTileRows || b.rows.stride() * spec_.inner <= kNearEnough;
+  const bool near = spec_.rows <= kFewRows || b.rows.stride() * spec_.inner <= kNearEnough;
   if (b.column_stride == element() && kernel_.depth == 1 && near && right.widen == nullptr) {
     right.kind = Right::Kind::direct;
   } else if (b.rows.stride() == element() && spec_.rows <= kMostDotRows) {
@@ -237,8 +237,8 @@ void Product::choose_scratch() {
   for (const Right& right : rights_) {
     const bool packs =
         right.kind == Right::Kind::packed_in_run || right.kind == Right::Kind::direct;
-    if (packs) panel_bytes_ = panels_bytes(kernel_, spec_.inner, kPanelColumns);
-    if (right.widen != nullptr) wide_bytes_ = spec_.inner * kPanelColumns * kFloat;
+    if (packs) panel_bytes_ = panels_bytes(kernel_, spec_.inner, kernel_.columns);
+    if (right.widen != nullptr) wide_bytes_ = spec_.inner * kernel_.columns * kFloat;
   }
   const int64_t gate_bytes = spec_.gated ? row_block_ * kPanelColumns * kFloat : 0;
   worker_bytes_ = staged_bytes_ + panel_bytes_ + wide_bytes_ + gate_bytes;
@@ -265,7 +265,7 @@ void Product::cut_blocks() {
 
 int64_t Product::items(Worker worker) const {
   // With so few rows all wait for memory: who is done early leaves the others more of it.
-  return spec_.ends || spec_.rows <= kTileRows ? 0 : own_items(worker);
+  return spec_.ends || spec_.rows <= kFewRows ? 0 : own_items(worker);
 }
 
 int64_t Product::own_items(Worker worker) const {
@@ -326,8 +326,8 @@ void Product::run_groups(const Args& args, Range panels, char* scratch) const {
 
 void Product::clear_rows(const Args& args, Range rows, Range panels) const {
   const int64_t columns = spec_.parts[0].columns;
-  const int64_t begin = panels.begin * kPanelColumns;
-  const int64_t end = std::min(panels.end * kPanelColumns, columns);
+  const int64_t begin = panel_columns(kernel_, panels.begin, columns).begin;
+  const int64_t end = panel_columns(kernel_, panels.end - 1, columns).end;
   char* y = static_cast<char*>(args.outputs[0]);
   for (int64_t row = rows.begin; row < rows.end; ++row) {
     std::memset(y + (row * columns + begin) * element(), 0,
@@ -355,12 +355,12 @@ const char* Product::packed(const Panel& at) const {
 
 Product::Panel Product::panel(int64_t index) const {
   size_t part = 0;
-  while (index >= panel_count(spec_.parts[part].columns)) {
-    index -= panel_count(spec_.parts[part].columns);
+  while (index >= panel_count(kernel_, spec_.parts[part].columns)) {
+    index -= panel_count(kernel_, spec_.parts[part].columns);
     ++part;
   }
-  const int64_t column = index * kPanelColumns;
-  return {part, column, std::min(kPanelColumns, spec_.parts[part].columns - column)};
+  const Range columns = panel_columns(kernel_, index, spec_.parts[part].columns);
+  return {part, columns.begin, columns.end - columns.begin};
 }
 
 void Product::multiply_panel(const Job& job, const Panel& at, const char* following) const {

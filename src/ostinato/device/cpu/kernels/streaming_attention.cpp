@@ -84,7 +84,7 @@ class Attention final : public Kernel {
   };
 
   int64_t group() const { return spec_.heads / spec_.kv_heads; }
-  int64_t tile_rows() const { return few_ ? kTileRows : kernel_.multiply.rows; }
+  int64_t tile_rows() const { return few_ ? kFewRows : kernel_.multiply.rows; }
   void choose_blocks(int threads);
   void lay_out_workspace();
   Range keys_of(int64_t query, int64_t position) const;
@@ -128,7 +128,7 @@ Attention::Attention(const device::Request& request, AttentionSpec spec)
       read_mask_(find_read_mask(spec_.mask_dtype)),
       read_sink_(find_convert(spec_.sinks_dtype, DType::float32)) {
   choose_blocks(request.threads);
-  few_ = query_block_ * group() <= kTileRows;
+  few_ = query_block_ * group() <= kFewRows;
   value_columns_ = round_up(spec_.value_depth, kPanelGroup);
   if (!few_ && spec_.dtype == DType::bfloat16) {
     values_ = Values::pairs;

@@ -14,9 +14,14 @@
 HWY_BEFORE_NAMESPACE();
 namespace ostinato::cpu::HWY_NAMESPACE {
 
-// Vectors of a row that are summed at once: with AVX-512's 32 registers 6 rows of 4, with 16
-// registers 6 rows of 2.
-constexpr int kVectors = HWY_TARGET == HWY_AVX3 ? 4 : 2;
+// Rows, and vectors of a row, that are summed at once.
+struct Shape {
+  int rows, vectors;
+};
+// For 32 registers and for 16. What is high reads less of the right matrix for each sum.
+constexpr bool kManyRegisters = HWY_TARGET == HWY_AVX3;
+constexpr Shape kWide = kManyRegisters ? Shape{6, 4} : Shape{6, 2};
+constexpr Shape kHigh = kManyRegisters ? Shape{8, 3} : Shape{6, 2};
 
 #include "ostinato/device/cpu/kernels/tile-inl.h"
 
@@ -83,19 +88,19 @@ struct Step<bfloat16> : FloatSums {
   }
 };
 
-template <typename T, int rows>
+template <typename T, int rows, int vectors>
 void multiply_rows(const Tile& tile) {
   const int64_t width = static_cast<int64_t>(lanes());
   const char* b = static_cast<const char*>(tile.b);  // null of an empty matrix
-  const int64_t b_step = tile.steps == 0 ? 0 : kVectors * width * Step<T>::kBytesB;
+  const int64_t b_step = tile.steps == 0 ? 0 : vectors * width * Step<T>::kBytesB;
   float* c = tile.c;
   int64_t left = tile.columns / width;
-  for (; left >= kVectors; left -= kVectors) {
-    multiply_vectors<Step<T>, rows, kVectors>(tile, b, c);
+  for (; left >= vectors; left -= vectors) {
+    multiply_vectors<Step<T>, rows, vectors>(tile, b, c);
     b += b_step;
-    c += kVectors * width;
+    c += vectors * width;
   }
-  if constexpr (kVectors > 2) {  // else a group is a multiple of kVectors vectors
+  if constexpr (vectors > 2) {  // else a group is a multiple of so many
     switch (left) {
       case 1: return multiply_vectors<Step<T>, rows, 1>(tile, b, c);
       case 2: return multiply_vectors<Step<T>, rows, 2>(tile, b, c);
@@ -105,17 +110,18 @@ void multiply_rows(const Tile& tile) {
   }
 }
 
-template <typename T>
+template <typename T, int rows, int vectors>
 void multiply(const Tile& tile) {
-  static_assert(kTileRows == 6);
-  switch (tile.rows) {
-    case 1: return multiply_rows<T, 1>(tile);
-    case 2: return multiply_rows<T, 2>(tile);
-    case 3: return multiply_rows<T, 3>(tile);
-    case 4: return multiply_rows<T, 4>(tile);
-    case 5: return multiply_rows<T, 5>(tile);
-    default: return multiply_rows<T, 6>(tile);
+  if constexpr (rows > 1) {
+    if (tile.rows < rows) return multiply<T, rows - 1, vectors>(tile);
   }
+  multiply_rows<T, rows, vectors>(tile);
+}
+
+template <typename T>
+TileFunction function_of(bool high) {
+  if (high) return {multiply<T, kHigh.rows, kHigh.vectors>, kHigh.rows};
+  return {multiply<T, kWide.rows, kWide.vectors>, kWide.rows};
 }
 
 template <typename A, typename B>
@@ -148,14 +154,26 @@ void dot(const Tile& tile) {
   }
 }
 
-TileKernel find_tile_kernel(DType dtype) {
+TileKernel find_tile_kernel(DType dtype, bool high) {
+  static_assert(kWide.rows >= kFewRows && kHigh.rows <= kMostTileRows);
+  const int64_t columns = high ? 48 : 64;
   switch (dtype) {
     case DType::bfloat16:
-      return {
-          dtype, dtype, 2, multiply<bfloat16>, dot<bfloat16, bfloat16>, multiply<PlainBfloat16>};
-    case DType::float16:
-      return {DType::float32, dtype, 1, multiply<float16>, dot<float, float16>, multiply<float16>};
-    default: return {dtype, dtype, 1, multiply<float>, dot<float, float>, multiply<float>};
+      return {dtype,
+              dtype,
+              2,
+              columns,
+              function_of<bfloat16>(high),
+              dot<bfloat16, bfloat16>,
+              function_of<PlainBfloat16>(high)};
+    case DType::float16: {
+      const TileFunction multiply = function_of<float16>(high);
+      return {DType::float32, dtype, 1, columns, multiply, dot<float, float16>, multiply};
+    }
+    default: {
+      const TileFunction multiply = function_of<float>(high);
+      return {dtype, dtype, 1, columns, multiply, dot<float, float>, multiply};
+    }
   }
 }
 
@@ -167,10 +185,13 @@ namespace ostinato::cpu {
 
 HWY_EXPORT(find_tile_kernel);
 
-TileKernel tile_kernel(DType dtype) {
-  TileKernel kernel = HWY_DYNAMIC_DISPATCH(find_tile_kernel)(dtype);
+TileKernel tile_kernel(DType dtype, int64_t inner) {
+  constexpr int64_t kNear = 512 << 10;  // half of the smallest L2 caches that cores have today
+  const int64_t element = dtype == DType::bfloat16 ? 2 : 4;  // float16 is widened
+  const bool high = inner * kPanelColumns * element > kNear;
+  TileKernel kernel = HWY_DYNAMIC_DISPATCH(find_tile_kernel)(dtype, high);
   if (dtype != DType::bfloat16 || isa() < Isa::avx512_bf16) return kernel;
-  kernel.multiply = multiply_bf16_native;
+  kernel.multiply = multiply_bf16_native(high);
   if (isa() >= Isa::amx) kernel.multiply = {multiply_bf16_amx, kMostTileRows};
   return kernel;
 }

@@ -8,12 +8,13 @@
 /// another, over the whole inner dim at once, with the sums in registers.
 namespace ostinato::cpu {
 
-/// The columns of a panel, and of what a panel's width is a multiple.
+/// The most columns that a panel has, and of what its width is a multiple.
 inline constexpr int64_t kPanelColumns = 64;
 inline constexpr int64_t kPanelGroup = 16;
 
-/// The most rows that a tile has whose sums are in vectors, and the most that any has.
-inline constexpr int64_t kTileRows = 6;
+/// So few rows that they wait for memory; every function of tiles takes as many at once. And the
+/// most that one takes.
+inline constexpr int64_t kFewRows = 6;
 inline constexpr int64_t kMostTileRows = 32;
 
 /// c = a · b. One step is one element of the inner dim, or two that lie side by side in bfloat16:
@@ -40,15 +41,16 @@ struct TileFunction {
   Run run;
   int64_t rows;
 
-  TileFunction(Run function = nullptr, int64_t most = kTileRows) : run(function), rows(most) {}
+  TileFunction(Run function = nullptr, int64_t most = kFewRows) : run(function), rows(most) {}
   void operator()(const Tile& tile) const { run(tile); }
 };
 
-/// How a dtype is multiplied at the current ISA.
+/// How a dtype is multiplied at the current ISA, by panels of one width.
 struct TileKernel {
-  DType a;        ///< of the left rows: float32 for float16, else the dtype itself
-  DType b;        ///< of the right matrix: the dtype itself
-  int64_t depth;  ///< elements of the inner dim in a step: two for bfloat16, else one
+  DType a;          ///< of the left rows: float32 for float16, else the dtype itself
+  DType b;          ///< of the right matrix: the dtype itself
+  int64_t depth;    ///< elements of the inner dim in a step: two for bfloat16, else one
+  int64_t columns;  ///< the most of a panel, whatever the ISA
 
   TileFunction multiply;
   /// The same when it is the columns of `b` whose elements lie side by side, `b_stride` bytes from
@@ -61,7 +63,9 @@ struct TileKernel {
 };
 
 /// @param dtype float32, bfloat16 or float16
-TileKernel tile_kernel(DType dtype);
+/// @param inner elements of the inner dim: if a full panel of them crowded others out of the L2
+///     cache, panels are narrower, and tiles higher
+TileKernel tile_kernel(DType dtype, int64_t inner = 0);
 
 /// How many rows of those that are left make the next tile of at most so many: two tiles of even
 /// height are faster than a full one and a flat one.
@@ -93,7 +97,8 @@ void for_each_tile(TileFunction multiply, const Tile& all, F&& finish) {
 }
 
 /// `multiply` for bfloat16 with AVX512-BF16's dot product; only where `isa()` has that.
-void multiply_bf16_native(const Tile& tile);
+/// @param high for panels of up to 48 columns
+TileFunction multiply_bf16_native(bool high);
 
 /// The same on AMX's tiles, of up to `kMostTileRows`; only where `isa()` has those.
 void multiply_bf16_amx(const Tile& tile);

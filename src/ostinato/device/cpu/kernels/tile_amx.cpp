@@ -116,7 +116,7 @@ void multiply_columns(const Tile& tile, int64_t column) {
 
 void multiply_bf16_amx(const Tile& tile) {
   // A tile of few rows takes as long to read the right matrix as one of many.
-  if (tile.rows <= kTileRows) return multiply_bf16_native(tile);
+  if (tile.rows <= kFewRows) return multiply_bf16_native(false)(tile);
   static_assert(kMostTileRows == 2 * kRows && kPanelColumns == 4 * kColumns);
   const int64_t upper = std::min(tile.rows, kRows);
   const Shapes shapes(upper, tile.rows - upper);

@@ -43,22 +43,24 @@ void multiply_rows(const Tile& tile) {
     case 1: return multiply_vectors<Pairs, rows, 1>(tile, b, tile.c);
     case 2: return multiply_vectors<Pairs, rows, 2>(tile, b, tile.c);
     case 3: return multiply_vectors<Pairs, rows, 3>(tile, b, tile.c);
-    default: return multiply_vectors<Pairs, rows, 4>(tile, b, tile.c);
+    default:
+      if constexpr (rows <= 6) return multiply_vectors<Pairs, rows, 4>(tile, b, tile.c);
   }
+}
+
+template <int rows>
+void multiply(const Tile& tile) {
+  if constexpr (rows > 1) {
+    if (tile.rows < rows) return multiply<rows - 1>(tile);
+  }
+  multiply_rows<rows>(tile);
 }
 
 }  // namespace
 
-void multiply_bf16_native(const Tile& tile) {
-  static_assert(kTileRows == 6);
-  switch (tile.rows) {
-    case 1: return multiply_rows<1>(tile);
-    case 2: return multiply_rows<2>(tile);
-    case 3: return multiply_rows<3>(tile);
-    case 4: return multiply_rows<4>(tile);
-    case 5: return multiply_rows<5>(tile);
-    default: return multiply_rows<6>(tile);
-  }
+TileFunction multiply_bf16_native(bool high) {
+  if (high) return {multiply<8>, 8};
+  return {multiply<6>, 6};
 }
 
 }  // namespace ostinato::cpu
