@@ -64,6 +64,9 @@ def main() -> None:
         for name, variant in workload.get("variants", {}).items():
             lines += [f"| Ostinato, {name} | {figures(variant)} |"]
         lines += [f"| PyTorch {mode} | {figures(r)} |" for mode, r in workload["torch"].items()]
+        if "operators" in workload and "p50_ms" in workload["ostinato"]:
+            each = workload["ostinato"]["p50_ms"] / workload["operators"] * 1e6
+            lines += ["", f"That is {each:.0f} ns an operator on Ostinato."]
         rate = workload["ostinato"].get("tokens_per_s")
         if "bytes_a_token" in workload and rate is not None and "ceilings" in result:
             share = rate * workload["bytes_a_token"] / result["ceilings"]["copy_bytes_per_s"]

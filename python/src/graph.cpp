@@ -13,7 +13,6 @@
 #include <map>
 
 #include "ostinato/base/error.h"
-#include "ostinato/device/device.h"
 #include "ostinato/ir/builder.h"
 #include "ostinato/ir/text.h"
 #include "ostinato/ops/ops.h"

@@ -19,7 +19,6 @@ ir::Shape shape_of(nanobind::handle values);
 /// A graph in the making.
 class GraphBuilder {
  public:
-  /// @param device a GPU takes only calls that this build has kernels of
   explicit GraphBuilder(std::string name) { graph_.name = std::move(name); }
   explicit GraphBuilder(ir::Graph graph) : graph_(std::move(graph)) {}
 

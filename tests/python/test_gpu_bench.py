@@ -34,6 +34,12 @@ WORKLOADS = {
             },
             "torch": {"eager": {"p50_ms": 4.0, "p95_ms": 4.5}},
         },
+        {
+            "workload": "chain",
+            "operators": 800,
+            "ostinato": {"p50_ms": 0.4, "p95_ms": 0.5},
+            "torch": {"eager": {"p50_ms": 8.0, "p95_ms": 8.5}},
+        },
     ],
 }
 
@@ -107,6 +113,7 @@ def test_run_goes_through_every_step_and_reports(one_call):
         "read at 50% of",
         "| Ostinato | 1.250 ms (p90 1.500) |",
         "| PyTorch eager | 4.000 ms (p95 4.500) |",
+        "500 ns an operator",
     ):
         assert part in report
 

@@ -91,10 +91,7 @@ PersistentCapture::PersistentCapture(Schedule schedule, device::Device& device,
   int at_once = 0;
   OSTINATO_CUDA(cuOccupancyMaxActiveBlocksPerMultiprocessor, &at_once, function_, kThreads,
                 shared_bytes_);
-  if (at_once < 1) {
-    fail(ErrorCode::internal, kStage, "Set OSTINATO_PERSISTENT=off.",
-         "expected room for a block of the persistent launch on each multiprocessor, found none");
-  }
+  fits_ = at_once > 0;
   const std::vector<std::byte> host = image(schedule_);
   memory_ = device.allocate(host.size());
   device.copy_to_device(memory_.get(), host.data(), host.size(), stream);
@@ -357,18 +354,18 @@ std::unique_ptr<device::Capture> make_capture(std::vector<device::Step> steps,
       planned = {{}, "a vector leaves too little shared memory"};
     }
   }
-  if (!planned.schedule) {
-    if (wanted == Persistent::on) {
-      fmt::print(stderr, "A graph of kernels, since {}.\n", planned.reason);
-    }
-    return graph(planned.reason);
-  }
+  const auto refused = [&](std::string_view reason) {
+    if (wanted == Persistent::on) fmt::print(stderr, "A graph of kernels, since {}.\n", reason);
+    return graph(reason);
+  };
+  if (!planned.schedule) return refused(planned.reason);
   const std::string key = key_of(calls, functions);
   device::PackedWeights& choices = *calls.front().request.packed;
   const auto chosen = wanted == Persistent::measured ? choices.choice(key) : std::nullopt;
   if (chosen == 0) return graph("it was faster when that was measured");
   auto single =
       std::make_unique<PersistentCapture>(std::move(*planned.schedule), device, functions, stream);
+  if (!single->fits()) return refused("no multiprocessor has room for a block of it");
   if (wanted == Persistent::on || chosen) return single;
   return std::make_unique<Race>(
       std::make_unique<CudaCapture>(std::move(steps), functions, stream), std::move(single),

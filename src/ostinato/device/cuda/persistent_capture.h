@@ -14,7 +14,6 @@ namespace ostinato::cuda {
 /// each multiprocessor, all at once.
 class PersistentCapture final : public device::Capture {
  public:
-  /// Throws `internal` where the GPU cannot run that many blocks at once.
   PersistentCapture(persistent::Schedule schedule, device::Device& device, Functions& functions,
                     CudaStream& stream);
 
@@ -23,6 +22,9 @@ class PersistentCapture final : public device::Capture {
   ~PersistentCapture() override;
   PersistentCapture(const PersistentCapture&) = delete;
   PersistentCapture& operator=(const PersistentCapture&) = delete;
+
+  /// Whether a block runs on each multiprocessor, as all must at once.
+  bool fits() const { return fits_; }
 
   void replay(const device::Bindings& bindings) override;
   void advance(const device::Bindings& bindings, const device::Feedback& feedback) override;
@@ -38,6 +40,7 @@ class PersistentCapture final : public device::Capture {
   persistent::Schedule schedule_;
   CUfunction function_ = nullptr, feed_back_ = nullptr;
   unsigned blocks_ = 0, shared_bytes_ = 0;
+  bool fits_ = false;
   persistent::Launched launched_{};
   Operands operands_{};
   std::shared_ptr<void> memory_;  // tasks, counters, and what tasks leave each other
