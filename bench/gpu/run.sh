@@ -8,7 +8,8 @@
 #
 # BUILD is a build folder with test_cuda and ostinato in it (build/release if not given), OUT where
 # results go (bench/results). Python 3 with a CUDA build of torch, and transformers, must be there;
-# workloads through torch.compile need the package too, in BUILD for that Python or installed.
+# workloads through torch.compile need the package too, in BUILD for that Python or installed, and
+# the families pytest.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 build="${1:-build/release}"
@@ -59,6 +60,9 @@ step persistent 85 "$tests" --gtest_filter="$persistent"
 for tool in memcheck racecheck initcheck; do
   step "$tool" 45 compute-sanitizer --tool "$tool" --error-exitcode 9 "$tests" --gtest_filter="$few"
 done
-step workloads 240 "$python" bench/gpu/workloads.py "$build/src/ostinato/ostinato" "$out/workloads.json"
+# Each named family's graphs, held to the CPU's plain loops.
+export OSTINATO_BINARY="$build/src/ostinato/ostinato"
+step families 60 "$python" -m pytest -q tests/python/test_cuda_families.py
+step workloads 170 "$python" bench/gpu/workloads.py "$build/src/ostinato/ostinato" "$out/workloads.json"
 "$python" bench/gpu/report.py "$out"
 ! grep -q failed "$out/gpu-steps.tsv"

@@ -25,7 +25,7 @@ MODES = {
     "reduce-overhead": {"mode": "reduce-overhead"},
     "max-autotune": {"mode": "max-autotune"},
 }
-DEADLINE = 220  # seconds for all of it: what comes later is left out and named
+DEADLINE = 150  # seconds for all of it: what comes later is left out and named
 FAMILIES = ("vit-base-patch16-224", "all-minilm-l6-v2", "qwen3-0.6b")
 PROMPT = 128  # tokens
 GROWN = 64  # tokens

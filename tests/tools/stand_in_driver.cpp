@@ -1,7 +1,10 @@
-#include "device/cuda/fake_driver.h"
+#include <type_traits>
 
-/// The stand-in driver under the names that programs look for in `libcuda.so.1`. It has no cuBLASLt
-/// beside it: products of many rows end in an error.
+#include "device/cuda/fake_driver.h"
+#include "ostinato/device/cuda/blas.h"
+
+/// The stand-in driver under the names that programs look for in `libcuda.so.1`, and the stand-in
+/// for cuBLASLt under those of `libcublasLt.so.13`, which is a link to the same file.
 namespace {
 
 const ostinato::cuda::Driver& functions() {
@@ -14,6 +17,13 @@ const ostinato::cuda::Driver& functions() {
   return instance;
 }
 
+using Blas = ostinato::cuda::blas::Library;
+
+const Blas& blas_functions() {
+  functions();  // brings both
+  return ostinato::cuda::blas::library();
+}
+
 }  // namespace
 
 // Each name is the table's function, found when the name is looked up.
@@ -24,6 +34,13 @@ OSTINATO_DRIVER_FUNCTIONS(OSTINATO_RESOLVE)
 #define OSTINATO_EXPORT(name) \
   extern "C" __attribute__((visibility("default"), ifunc("resolve_" #name))) decltype(::name) name;
 OSTINATO_DRIVER_FUNCTIONS(OSTINATO_EXPORT)
+
+#define OSTINATO_EXPORT_BLAS(name, parameters)                                               \
+  extern "C" decltype(Blas::name) resolve_cublasLt##name() { return blas_functions().name; } \
+  extern "C" __attribute__((visibility("default"), ifunc("resolve_cublasLt" #name)))         \
+  std::remove_pointer_t<decltype(Blas::name)>                                                \
+      cublasLt##name;
+OSTINATO_BLAS_FUNCTIONS(OSTINATO_EXPORT_BLAS)
 
 /// How often a stream was waited for, and how many copies to or from the host were queued.
 extern "C" __attribute__((visibility("default"))) size_t stand_in_waits() {
