@@ -9,6 +9,14 @@ from pathlib import Path
 import torch
 
 
+def module_at(file: str):
+    """A module of bench by its file, since two of them have one name."""
+    spec = importlib.util.spec_from_file_location(Path(file).stem, Path(__file__).parents[1] / file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def require_nothing_in_torch():
     """RuntimeError where something of what was compiled did not go to the engine."""
     import ostinato
@@ -30,10 +38,7 @@ def replayed(model, inputs: dict, measure) -> dict:
 
 def growing(model, ids, tokens: int) -> dict:
     """Tokens a second of eager and of the engine, in turns, a new length every token."""
-    path = Path(__file__).parents[1] / "models/growing.py"
-    spec = importlib.util.spec_from_file_location("growing", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = module_at("models/growing.py")
     seconds, unlike = module.grow(model, ids, tokens)
     require_nothing_in_torch()
     rows = {lane: {"tokens_per_s": rate} for lane, rate in module.rates(seconds).items()}

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 import torch
-from through_torch import growing, replayed
+from through_torch import growing, module_at, replayed
 from timeline import draw
 from transformers import AutoModelForCausalLM, AutoModelForImageClassification
 
@@ -29,7 +29,6 @@ DEADLINE = 150  # seconds for all of it: what comes later is left out and named
 FAMILIES = ("vit-base-patch16-224", "all-minilm-l6-v2", "qwen3-0.6b")
 PROMPT = 128  # tokens
 GROWN = 64  # tokens
-OPERATORS = 800  # of the chain
 
 
 def median_ms(run, calls: int = 50, warmup: int = 5) -> dict:
@@ -146,25 +145,13 @@ def vit(binary: str, folder: Path, deadline: float) -> list[dict]:
     return rows
 
 
-class Chain(torch.nn.Module):
-    """Blocks of layer_norm(silu(x · w) + x): four operators each, all launch and no work."""
-
-    def __init__(self):
-        super().__init__()
-        self.weights = torch.nn.ParameterList((torch.randn(OPERATORS // 4, 32, 32) / 8).unbind())
-
-    def forward(self, x):
-        """(4, 32) to the same."""
-        for w in self.weights:
-            x = torch.nn.functional.layer_norm(torch.nn.functional.silu(x @ w) + x, x.shape[-1:])
-        return x
-
-
 def chain(deadline: float) -> list[dict]:
     """Replay of many tiny operators in float32, through torch.compile."""
-    model, inputs = Chain().cuda().eval(), {"x": torch.randn(4, 32, device="cuda")}
+    peers = module_at("peers/workloads.py")
+    model = peers.Chain(torch.randn(peers.OPERATORS // 4, 32, 32) / 8).cuda().eval()
+    inputs = {"x": torch.randn(4, 32, device="cuda")}
     own = measured(lambda: replayed(model, inputs, median_ms), deadline)
-    row = {"workload": f"{OPERATORS} tiny operators, float32", "operators": OPERATORS}
+    row = {"workload": f"{peers.OPERATORS} tiny operators, float32", "operators": peers.OPERATORS}
     return [row | {"ostinato": own, "torch": torch_modes(model, inputs, deadline)}]
 
 

@@ -62,13 +62,8 @@ std::unique_ptr<Kernel> norm(const Request& request, Functions& functions, const
   params.bias = type(operands[3]);
   params.y = type_of(y.dtype);
   if (request.outputs.size() == 3) params.moments = type_of(request.outputs[1].dtype);
-  Launch launch;
-  launch.function = functions.find(name);
-  launch.grid[0] = static_cast<unsigned>(rows);
-  launch.threads = threads_for(length);
-  launch.operands = std::move(operands);
-  launch.params = bytes_of_params(params);
-  return kernel_of({std::move(launch)});
+  return kernel_of(
+      {over_blocks(functions, name, rows, threads_for(length), std::move(operands), params)});
 }
 
 Use input_or_none(const Request& request, size_t index) {
@@ -197,13 +192,8 @@ Launch rms_norm_rows(Functions& functions, const NormedRows& norm, const TensorD
   params.inverse_length = 1 / static_cast<float>(length);
   params.eps = norm.eps;
   params.x = params.weight = params.y = type_of(x.dtype);
-  Launch launch;
-  launch.function = functions.find("rms_norm");
-  launch.grid[0] = static_cast<unsigned>(x.sizes()[0]);
-  launch.threads = threads_for(length);
-  launch.operands = {norm.x, none(), norm.weight, none(), to, none(), none(), none()};
-  launch.params = bytes_of_params(params);
-  return launch;
+  return over_blocks(functions, "rms_norm", x.sizes()[0], threads_for(length),
+                     {norm.x, none(), norm.weight, none(), to, none(), none(), none()}, params);
 }
 
 void add_rows(KernelTable& table) {

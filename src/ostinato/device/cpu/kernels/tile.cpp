@@ -18,10 +18,12 @@ namespace ostinato::cpu::HWY_NAMESPACE {
 struct Shape {
   int rows, vectors;
 };
-// For 32 registers and for 16. What is high reads less of the right matrix for each sum.
-constexpr bool kManyRegisters = HWY_TARGET == HWY_AVX3;
-constexpr Shape kWide = kManyRegisters ? Shape{6, 4} : Shape{6, 2};
-constexpr Shape kHigh = kManyRegisters ? Shape{8, 3} : Shape{6, 2};
+// With 32 registers what is high reads less of the right matrix for each sum; 16 have one shape.
+constexpr Shape shape_of(TileShape tile) {
+  if (HWY_TARGET != HWY_AVX3) return {6, 2};
+  return {static_cast<int>(tile.rows), static_cast<int>(tile.columns) / 16};
+}
+constexpr Shape kWide = shape_of(kWideTile), kHigh = shape_of(kHighTile);
 
 #include "ostinato/device/cpu/kernels/tile-inl.h"
 
@@ -156,7 +158,7 @@ void dot(const Tile& tile) {
 
 TileKernel find_tile_kernel(DType dtype, bool high) {
   static_assert(kWide.rows >= kFewRows && kHigh.rows <= kMostTileRows);
-  const int64_t columns = high ? 48 : 64;
+  const int64_t columns = (high ? kHighTile : kWideTile).columns;
   switch (dtype) {
     case DType::bfloat16:
       return {dtype,

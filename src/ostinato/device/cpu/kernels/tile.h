@@ -12,6 +12,12 @@ namespace ostinato::cpu {
 inline constexpr int64_t kPanelColumns = 64;
 inline constexpr int64_t kPanelGroup = 16;
 
+/// Tiles whose sums fill 24 of AVX-512's 32 registers: of most panels, and of narrower ones.
+struct TileShape {
+  int64_t rows, columns;
+};
+inline constexpr TileShape kWideTile{6, kPanelColumns}, kHighTile{8, 48};
+
 /// So few rows that they wait for memory; every function of tiles takes as many at once. And the
 /// most that one takes.
 inline constexpr int64_t kFewRows = 6;
@@ -97,7 +103,7 @@ void for_each_tile(TileFunction multiply, const Tile& all, F&& finish) {
 }
 
 /// `multiply` for bfloat16 with AVX512-BF16's dot product; only where `isa()` has that.
-/// @param high for panels of up to 48 columns
+/// @param high for panels of `kHighTile`
 TileFunction multiply_bf16_native(bool high);
 
 /// The same on AMX's tiles, of up to `kMostTileRows`; only where `isa()` has those.

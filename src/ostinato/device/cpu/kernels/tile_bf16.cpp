@@ -44,7 +44,8 @@ void multiply_rows(const Tile& tile) {
     case 2: return multiply_vectors<Pairs, rows, 2>(tile, b, tile.c);
     case 3: return multiply_vectors<Pairs, rows, 3>(tile, b, tile.c);
     default:
-      if constexpr (rows <= 6) return multiply_vectors<Pairs, rows, 4>(tile, b, tile.c);
+      if constexpr (rows <= kWideTile.rows)
+        return multiply_vectors<Pairs, rows, 4>(tile, b, tile.c);
   }
 }
 
@@ -59,8 +60,8 @@ void multiply(const Tile& tile) {
 }  // namespace
 
 TileFunction multiply_bf16_native(bool high) {
-  if (high) return {multiply<8>, 8};
-  return {multiply<6>, 6};
+  if (high) return {multiply<kHighTile.rows>, kHighTile.rows};
+  return {multiply<kWideTile.rows>, kWideTile.rows};
 }
 
 }  // namespace ostinato::cpu

@@ -152,15 +152,11 @@ __device__ void attend(const Operands& operands, const AttentionParams& params) 
   }
   OSTINATO_UNROLL
   for (int i = 0; i < kEach; ++i) {
-    float whole = row_reduce(divisor[i], Sum());
-    if (operands.at[7] != nullptr && whole > 0) {
-      whole += expf(load<float>(operands.at[7], tile.h, params.sinks) - largest[i]);
-    }
-    const float factor = whole > 0 ? 1 / whole : 0.0f;  // zeros where nothing is attended
+    const float whole = row_reduce(divisor[i], Sum());
+    const float factor = factor_of(operands, params, tile, whole, largest[i]);
     const int64_t query = tile.first_query + row + i * kAcross;
     if (query >= params.queries) continue;
-    T* y = static_cast<T*>(operands.at[6]) + tile.b * params.y_strides[0] +
-           tile.h * params.y_strides[1] + query * params.y_strides[2];
+    T* y = result_of<T>(operands, params, tile, query);
     OSTINATO_UNROLL
     for (int c = 0; c < kColumns; ++c) {
       const int element = column + c * kAcross;

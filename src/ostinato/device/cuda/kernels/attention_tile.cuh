@@ -51,4 +51,22 @@ __device__ inline float score_of(const Operands& operands, const AttentionParams
   return mask != 0 ? score : -INFINITY;
 }
 
+/// What a row's sums are multiplied by at last: zero where nothing is attended.
+/// @param divisor of all keys, by the row's largest score
+__device__ inline float factor_of(const Operands& operands, const AttentionParams& params,
+                                  const Tile& tile, float divisor, float largest) {
+  if (operands.at[7] != nullptr && divisor > 0) {
+    divisor += expf(load<float>(operands.at[7], tile.h, params.sinks) - largest);
+  }
+  return divisor > 0 ? 1 / divisor : 0.0f;
+}
+
+/// Where a query's results begin.
+template <typename T>
+__device__ T* result_of(const Operands& operands, const AttentionParams& params, const Tile& tile,
+                        int64_t query) {
+  return static_cast<T*>(operands.at[6]) + tile.b * params.y_strides[0] +
+         tile.h * params.y_strides[1] + query * params.y_strides[2];
+}
+
 }  // namespace ostinato::cuda

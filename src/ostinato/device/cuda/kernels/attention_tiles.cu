@@ -180,15 +180,11 @@ __device__ void attend(const Operands& operands, const AttentionParams& params) 
   wait_for_copies();
   OSTINATO_UNROLL
   for (int r = 0; r < 2; ++r) {
-    float divisor = row_reduce(rows.divisor[r], Sum());
-    if (operands.at[7] != nullptr && divisor > 0) {
-      divisor += expf(load<float>(operands.at[7], tile.h, params.sinks) - rows.largest[r]);
-    }
-    const float factor = divisor > 0 ? 1 / divisor : 0.0f;  // zeros where nothing is attended
+    const float divisor = row_reduce(rows.divisor[r], Sum());
+    const float factor = factor_of(operands, params, tile, divisor, rows.largest[r]);
     const int64_t query = first_query + lane / 4 + r * 8;
     if (query >= params.queries) continue;
-    T* y = static_cast<T*>(operands.at[6]) + tile.b * params.y_strides[0] +
-           tile.h * params.y_strides[1] + query * params.y_strides[2];
+    T* y = result_of<T>(operands, params, tile, query);
     OSTINATO_UNROLL
     for (int n = 0; n < dim / 8; ++n) {
       const int column = n * 8 + lane % 4 * 2;
