@@ -16,14 +16,19 @@ void multiply_vectors(const Tile& tile, const char* b, float* c) {
   constexpr auto kSums = std::make_integer_sequence<int, rows * vectors>();
   const int64_t width = Step::lanes();
   typename Step::V sums[rows * vectors];
-  for_each_index(kSums, [&](auto i) { sums[i] = Step::zero(); });
+  for_each_index(kSums, [&](auto i) {
+    constexpr int kRow = decltype(i)::value / vectors, kVector = decltype(i)::value % vectors;
+    sums[i] = tile.add ? Step::load_sum(c + kRow * tile.c_stride + kVector * width) : Step::zero();
+  });
   const char* a = static_cast<const char*>(tile.a);
   const int64_t a_stride = tile.a_stride, b_stride = tile.b_stride;
-  const char* ahead = tile.ahead == nullptr ? b : tile.ahead;
+  const int64_t before = b - static_cast<const char*>(tile.b);  // columns of other vectors
+  const char* ahead = tile.ahead == nullptr ? b : tile.ahead + before;
   const int64_t ahead_stride = tile.ahead == nullptr ? b_stride : tile.ahead_stride;
   for (int64_t step = 0; step < tile.steps; ++step) {
-    __builtin_prefetch(ahead, 0, 2);
-    __builtin_prefetch(ahead + 64, 0, 2);
+    for (int64_t line = 0; line < vectors * width * Step::kBytesB; line += 64) {
+      __builtin_prefetch(ahead + line);
+    }
     typename Step::B right[vectors];
     for_each_index(kVectors,
                    [&](auto v) { right[v] = Step::load_b(b + v * width * Step::kBytesB); });
@@ -34,7 +39,7 @@ void multiply_vectors(const Tile& tile, const char* b, float* c) {
         sums[kSum] = Step::add_product(left, right[v], sums[kSum]);
       });
     });
-    a += Step::kBytesA;
+    a += kLeftStepBytes;
     b += b_stride;
     ahead += ahead_stride;
   }

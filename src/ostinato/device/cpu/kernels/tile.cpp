@@ -31,6 +31,7 @@ struct FloatSums {
   using V = VecF;
   static int64_t lanes() { return static_cast<int64_t>(hn::Lanes(Floats())); }
   static HWY_INLINE V zero() { return hn::Zero(Floats()); }
+  static HWY_INLINE V load_sum(const float* from) { return hn::LoadU(Floats(), from); }
   static HWY_INLINE void store(V sum, float* to) { hn::StoreU(sum, Floats(), to); }
 };
 
@@ -38,7 +39,7 @@ struct FloatSums {
 // B those of the columns in the lanes.
 template <typename T>
 struct Step : FloatSums {
-  static constexpr int64_t kBytesA = sizeof(float), kBytesB = sizeof(T);
+  static constexpr int64_t kBytesB = sizeof(T);
   struct A {
     VecF x;
   };
@@ -67,7 +68,7 @@ struct Step<PlainBfloat16> : Step<float> {
 
 template <>
 struct Step<bfloat16> : FloatSums {
-  static constexpr int64_t kBytesA = 4, kBytesB = 4;
+  static constexpr int64_t kBytesB = 4;
   struct Pair {
     VecF even, odd;
   };

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "ostinato/tensor.h"
@@ -23,6 +24,9 @@ inline constexpr TileShape kWideTile{6, kPanelColumns}, kHighTile{8, 48};
 inline constexpr int64_t kFewRows = 6;
 inline constexpr int64_t kMostTileRows = 32;
 
+/// A left row's bytes in one step: a float, or two of bfloat16.
+inline constexpr int64_t kLeftStepBytes = 4;
+
 /// c = a · b. One step is one element of the inner dim, or two that lie side by side in bfloat16:
 /// there each row of `b` holds pairs, one a column.
 struct Tile {
@@ -35,10 +39,11 @@ struct Tile {
   int64_t c_stride;  ///< floats from row to row
   int64_t rows;      ///< from 1 to what the function takes
   int64_t columns;   ///< from 1 to `kPanelColumns`; for `multiply` a multiple of `kPanelGroup`
-  /// Two lines that `multiply` asks the L2 cache for in each step, so many bytes further each time.
-  /// Null for none.
+  /// What `multiply` asks the caches for, in each step as much as it reads of `b`, and so many
+  /// bytes further each time. Null for nothing.
   const char* ahead;
   int64_t ahead_stride;
+  bool add;  ///< `multiply` adds to what `c` holds
 };
 
 /// What makes such products, and the most rows that it takes at once.
@@ -80,19 +85,50 @@ inline int64_t next_tile_rows(int64_t left, int64_t most) {
   return left > most ? (left + 1) / 2 : left;
 }
 
+/// The product of two tiles' rows, which wait for memory together: both pass a few steps of `b`
+/// before the next ones, so that it is read once, evenly, and lies in the L1 cache for the second.
+inline void multiply_by_pieces(TileFunction multiply, const Tile& all) {
+  constexpr int64_t kPiece = 32;
+  Tile tile = all;
+  tile.ahead_stride = all.b_stride / 2;
+  for (int64_t step = 0; step < all.steps; step += kPiece) {
+    tile.steps = std::min(kPiece, all.steps - step);
+    tile.b = static_cast<const char*>(all.b) + step * all.b_stride;
+    tile.ahead = static_cast<const char*>(tile.b) + kPiece * all.b_stride;
+    tile.add = all.add || step > 0;
+    for (int64_t row = 0; row < all.rows; row += tile.rows) {
+      tile.rows = next_tile_rows(all.rows - row, multiply.rows);
+      tile.a = static_cast<const char*>(all.a) + row * all.a_stride + step * kLeftStepBytes;
+      tile.c = all.c + row * all.c_stride;
+      multiply(tile);
+      tile.ahead += tile.steps * tile.ahead_stride;
+    }
+  }
+}
+
 /// Rows times one panel, tile by tile: `finish(c, row, rows)` is called with each tile's sums, in
 /// rows of `kPanelColumns`.
 /// @param all the product of all rows; its `c` is not used, and its `ahead` is the panel that
 ///     follows, or null
 template <typename F>
 void for_each_tile(TileFunction multiply, const Tile& all, F&& finish) {
+  constexpr int64_t kFarSteps = 16;    // more than the processor's own prefetching sees
+  constexpr int64_t kNear = 32 << 10;  // an L1 cache: a panel is there for the second tile anyway
   alignas(64) float sums[kMostTileRows * kPanelColumns];
   Tile tile = all;
   tile.c = sums;
   tile.c_stride = kPanelColumns;
   const int64_t tiles = (all.rows + multiply.rows - 1) / multiply.rows;
-  if (tiles == 1) tile.ahead = nullptr;  // the processor's own prefetching is faster then
-  tile.ahead_stride = (all.b_stride + tiles - 1) / tiles;  // each tile's share
+  if (tiles == 2 && all.rows <= kMostTileRows && all.steps * all.b_stride > kNear) {
+    multiply_by_pieces(multiply, tile);
+    return finish(static_cast<const float*>(sums), 0, all.rows);
+  }
+  if (tiles == 1 && all.steps > 0) {
+    tile.ahead = static_cast<const char*>(all.b) + kFarSteps * all.b_stride;
+    tile.ahead_stride = all.b_stride;
+  } else {
+    tile.ahead_stride = (all.b_stride + tiles - 1) / tiles;  // each tile's share
+  }
   for (int64_t row = 0; row < all.rows; row += tile.rows) {
     tile.rows = next_tile_rows(all.rows - row, multiply.rows);
     tile.a = static_cast<const char*>(all.a) + row * all.a_stride;

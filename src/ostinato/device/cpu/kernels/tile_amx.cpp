@@ -53,6 +53,15 @@ void clear_sums(Halves there) {
 }
 
 // Strides are in bytes.
+void load_sums(const float* c, int64_t stride, Halves there) {
+  _tile_loadd(0, c, stride);
+  if (there.right) _tile_loadd(1, c + kColumns, stride);
+  if (!there.lower) return;
+  const float* lower = c + kRows * stride / static_cast<int64_t>(sizeof(float));
+  _tile_loadd(2, lower, stride);
+  if (there.right) _tile_loadd(3, lower + kColumns, stride);
+}
+
 inline void add_products(const char* a, int64_t a_stride, const char* b, int64_t b_stride,
                          Halves there) {
   _tile_loadd(6, b, b_stride);
@@ -96,20 +105,27 @@ void multiply_columns(const Tile& tile, int64_t column) {
   const Halves there{tile.rows > kRows, tile.columns > column + kColumns};
   const char* a = static_cast<const char*>(tile.a);
   const char* b = static_cast<const char*>(tile.b) + column * 4;
-  // Every step's first line goes with the first two groups, its second with the others.
-  const char* ahead = tile.ahead == nullptr ? nullptr : tile.ahead + column * 2;
-  clear_sums(there);
+  const char* ahead = tile.ahead == nullptr ? nullptr : tile.ahead + column * 4;
+  float* c = tile.c + column;
+  const int64_t c_stride = tile.c_stride * static_cast<int64_t>(sizeof(float));
+  if (tile.add) {
+    before_tiles_read();
+    load_sums(c, c_stride, there);
+  } else {
+    clear_sums(there);
+  }
   int64_t left = tile.steps;
   for (; left >= kSteps; left -= kSteps) {
     for (int64_t s = 0; s < kSteps && ahead != nullptr; ++s, ahead += tile.ahead_stride) {
-      __builtin_prefetch(ahead, 0, 2);
+      __builtin_prefetch(ahead);
+      __builtin_prefetch(ahead + kLineBytes);
     }
     add_products(a, tile.a_stride, b, tile.b_stride, there);
     a += kLineBytes;
     b += kSteps * tile.b_stride;
   }
   if (left > 0) add_last_products(a, b, left, tile, there);
-  store_sums(tile.c + column, tile.c_stride * static_cast<int64_t>(sizeof(float)), there);
+  store_sums(c, c_stride, there);
 }
 
 }  // namespace

@@ -22,9 +22,10 @@ struct Pairs {
   using V = __m512;
   using A = __m512bh;
   using B = __m512bh;
-  static constexpr int64_t kBytesA = 4, kBytesB = 4;
+  static constexpr int64_t kBytesB = 4;
   static int64_t lanes() { return kLanes; }
   static V zero() { return _mm512_setzero_ps(); }
+  static V load_sum(const float* from) { return _mm512_loadu_ps(from); }
   static A load_a(const char* at) {
     int pair;
     std::memcpy(&pair, at, sizeof(pair));
