@@ -83,7 +83,7 @@ TEST(Tile, MultipliesPairsOnEveryLevel) {
 
 // However many rows: one tile, two that take turns at pieces of the steps, or more.
 TEST(Tile, CutsRowsIntoTiles) {
-  constexpr int64_t kMostRows = 40, kMostSteps = 300;
+  constexpr int64_t kMostRows = 26, kMostSteps = 300;
   Random random(8);
   std::vector<float> a(kMostRows * kMostSteps), b(kMostSteps * kPanelColumns);
   for (float& value : a) value = eighth(random);
