@@ -95,7 +95,7 @@ inline void multiply_by_pieces(TileFunction multiply, const Tile& all) {
     tile.steps = std::min(kPiece, all.steps - step);
     tile.b = static_cast<const char*>(all.b) + step * all.b_stride;
     tile.ahead = static_cast<const char*>(tile.b) + kPiece * all.b_stride;
-    tile.add = all.add || step > 0;
+    tile.add = step > 0;
     for (int64_t row = 0; row < all.rows; row += tile.rows) {
       tile.rows = next_tile_rows(all.rows - row, multiply.rows);
       tile.a = static_cast<const char*>(all.a) + row * all.a_stride + step * kLeftStepBytes;
