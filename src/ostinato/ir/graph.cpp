@@ -392,6 +392,7 @@ Graph Graph::specialise(const Bindings& bindings) const {
     owned->data = value->data;
     owned->on_device = value->on_device;
     owned->index = value->index;
+    owned->uses.reserve(value->uses.size());
     auto& slot = copy.values_[static_cast<size_t>(value->id)];
     slot = std::move(owned);
     return slot.get();
@@ -409,6 +410,7 @@ Graph Graph::specialise(const Bindings& bindings) const {
     Node* twin = owned.get();
     twin->op = node->op;
     twin->source = node->source;
+    twin->attributes.reserve(node->attributes.size());
     for (const Attribute& attribute : node->attributes) {
       if (const Dim* dim = std::get_if<Dim>(&attribute)) {
         twin->attributes.emplace_back(dim->substitute(bindings));
@@ -418,6 +420,7 @@ Graph Graph::specialise(const Bindings& bindings) const {
         twin->attributes.push_back(attribute);
       }
     }
+    twin->operands.reserve(node->operands.size());
     for (const Value* operand : node->operands) {
       twin->operands.push_back(mirror(operand));
       if (operand != nullptr) {
@@ -425,6 +428,7 @@ Graph Graph::specialise(const Bindings& bindings) const {
       }
     }
     std::vector<ValueType> types = twin->op->infer(*twin);
+    twin->results.reserve(types.size());
     for (size_t i = 0; i < types.size(); ++i) {
       twin->results.push_back(clone(node->results[i], std::move(types[i])));
       twin->results.back()->producer = twin;

@@ -1,7 +1,6 @@
 #include "ostinato/ir/layout.h"
 
 #include <algorithm>
-#include <numeric>
 
 namespace ostinato::ir {
 
@@ -34,17 +33,16 @@ bool Layout::is_contiguous() const {
 }
 
 bool Layout::is_dense() const {
-  Layout sorted{{}, {}, 0};
-  std::vector<size_t> dims(rank());
-  std::iota(dims.begin(), dims.end(), size_t{0});
-  std::stable_sort(dims.begin(), dims.end(),
-                   [this](size_t a, size_t b) { return strides[a] > strides[b]; });
-  for (size_t d : dims) {
-    if (sizes[d] == 1) continue;
-    sorted.sizes.push_back(sizes[d]);
-    sorted.strides.push_back(strides[d]);
+  if (numel() == 0) return true;
+  int64_t expected = 1;
+  auto left = std::count_if(sizes.begin(), sizes.end(), [](int64_t size) { return size != 1; });
+  for (; left > 0; --left) {
+    size_t d = 0;
+    while (d < rank() && (sizes[d] == 1 || strides[d] != expected)) ++d;
+    if (d == rank()) return false;
+    expected *= sizes[d];
   }
-  return sorted.is_contiguous();
+  return true;
 }
 
 bool Layout::coincides(const Layout& other) const {

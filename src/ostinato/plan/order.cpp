@@ -22,39 +22,53 @@ constexpr size_t kReach = 24;  // how many calls another may be put before
 class Schedule {
  public:
   explicit Schedule(const ir::Graph& graph) : aliases_(ir::find_aliases(graph)) {
+    order_.reserve(graph.nodes().size());
+    calls_.reserve(graph.nodes().size());
     for (const auto& node : graph.nodes()) {
-      place_[node.get()] = order_.size();
-      order_.push_back(node.get());
+      Call& call = calls_[node.get()];
+      call = {node.get(), order_.size(), {}};
+      order_.push_back(&call);
       for (const Value* result : node->results) {
         if (base(result) == result) blocks_[result].bytes = aligned(bytes_of(*result));
       }
     }
     for (const ir::Output& output : graph.outputs()) blocks_.erase(base(output.value));
-    for (const Node* node : order_) {
-      std::vector<Block*>& touched = touched_[node];
+    for (Call* call : order_) {
+      const Node& node = *call->node;
+      std::vector<Block*>& touched = call->touched;
+      touched.reserve(node.results.size() + node.operands.size());
       const auto touch = [&](const Value* value) {
         const auto found = value == nullptr ? blocks_.end() : blocks_.find(base(value));
         if (found == blocks_.end()) return;
         Block* block = &found->second;
         if (std::find(touched.begin(), touched.end(), block) != touched.end()) return;
         touched.push_back(block);
-        block->calls.push_back(node);
+        block->calls.push_back(call);
       };
-      std::for_each(node->results.begin(), node->results.end(), touch);
-      std::for_each(node->operands.begin(), node->operands.end(), touch);
+      std::for_each(node.results.begin(), node.results.end(), touch);
+      std::for_each(node.operands.begin(), node.operands.end(), touch);
     }
     measure();
   }
 
   std::vector<const Node*> improved() {
     for (size_t i = 1; i < order_.size(); ++i) hoist(i);
-    return std::move(order_);
+    std::vector<const Node*> nodes;
+    nodes.reserve(order_.size());
+    for (const Call* call : order_) nodes.push_back(call->node);
+    return nodes;
   }
 
  private:
+  struct Block;
+  struct Call {
+    const Node* node = nullptr;
+    size_t place = 0;  // in the order
+    std::vector<Block*> touched;
+  };
   struct Block {
     size_t bytes = 0;
-    std::vector<const Node*> calls;  // that make or read it
+    std::vector<const Call*> calls;  // that make or read it
     size_t first = 0, last = 0;      // places of those
   };
 
@@ -65,9 +79,9 @@ class Schedule {
     for (auto& [value, block] : blocks_) {
       block.first = order_.size();
       block.last = 0;
-      for (const Node* call : block.calls) {
-        block.first = std::min(block.first, place_.at(call));
-        block.last = std::max(block.last, place_.at(call));
+      for (const Call* call : block.calls) {
+        block.first = std::min(block.first, call->place);
+        block.last = std::max(block.last, call->place);
       }
       change[block.first] += static_cast<int64_t>(block.bytes);
       change[block.last + 1] -= static_cast<int64_t>(block.bytes);
@@ -91,7 +105,7 @@ class Schedule {
   /// Whether more dies at the call than it makes.
   bool shrinks(size_t at) const {
     int64_t change = 0;
-    for (const Block* block : touched_.at(order_[at])) {
+    for (const Block* block : order_[at]->touched) {
       const auto bytes = static_cast<int64_t>(block->bytes);
       if (block->first == at) change += bytes;
       if (block->last == at) change -= bytes;
@@ -101,12 +115,12 @@ class Schedule {
 
   /// Puts the call earlier where the most that is alive from there to here becomes less.
   void hoist(size_t at) {
-    const Node& node = *order_[at];
+    const Node& node = *order_[at]->node;
     if (is_fixed(node) || !shrinks(at)) return;
     size_t lowest = at > kReach ? at - kReach : 0;
     for (const Value* operand : node.operands) {
       if (operand == nullptr || operand->kind != ir::ValueKind::result) continue;
-      lowest = std::max(lowest, place_.at(operand->producer) + 1);
+      lowest = std::max(lowest, calls_.at(operand->producer).place + 1);
     }
     int64_t before = alive_[at], best_saving = 0;
     size_t best = at;
@@ -120,7 +134,7 @@ class Schedule {
     const auto begin = order_.begin() + static_cast<std::ptrdiff_t>(best);
     const auto end = order_.begin() + static_cast<std::ptrdiff_t>(at);
     std::rotate(begin, end, end + 1);
-    for (size_t i = best; i <= at; ++i) place_[order_[i]] = i;
+    for (size_t i = best; i <= at; ++i) order_[i]->place = i;
     measure();
   }
 
@@ -129,17 +143,17 @@ class Schedule {
     std::unordered_map<const Block*, size_t> last;  // of those that die in between: where
     const auto call = [&](size_t i) { return order_[i == to ? at : i - 1]; };
     for (size_t i = to; i <= at; ++i) {
-      for (const Block* block : touched_.at(call(i))) {
+      for (const Block* block : call(i)->touched) {
         if (block->last <= at) last[block] = i;
       }
     }
     int64_t alive = alive_[to], most = 0;
-    for (const Block* block : touched_.at(order_[to])) {
+    for (const Block* block : order_[to]->touched) {
       if (block->first == to) alive -= static_cast<int64_t>(block->bytes);
     }
     std::vector<const Block*> made;
     for (size_t i = to; i <= at; ++i) {
-      for (const Block* block : touched_.at(call(i))) {
+      for (const Block* block : call(i)->touched) {
         const bool is_new = block->first >= to && block->first <= at &&
                             std::find(made.begin(), made.end(), block) == made.end();
         if (is_new) {
@@ -148,7 +162,7 @@ class Schedule {
         }
       }
       most = std::max(most, alive);
-      for (const Block* block : touched_.at(call(i))) {
+      for (const Block* block : call(i)->touched) {
         const auto death = last.find(block);
         if (death != last.end() && death->second == i) alive -= static_cast<int64_t>(block->bytes);
       }
@@ -157,10 +171,9 @@ class Schedule {
   }
 
   std::unordered_map<const Value*, ir::Alias> aliases_;
-  std::vector<const Node*> order_;
-  std::unordered_map<const Node*, size_t> place_;
+  std::unordered_map<const Node*, Call> calls_;
+  std::vector<Call*> order_;
   std::unordered_map<const Value*, Block> blocks_;
-  std::unordered_map<const Node*, std::vector<Block*>> touched_;
   std::vector<int64_t> alive_;  // by place
   int64_t peak_ = 0;
 };

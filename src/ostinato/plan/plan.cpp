@@ -111,6 +111,7 @@ class Planner {
   bool place_view(const Node& node) {
     const Located base = storages_.at(node.operands[0]);
     std::vector<Layout> layouts;
+    layouts.reserve(node.results.size());
     for (size_t i = 0; i < node.results.size(); ++i) {
       std::optional<Layout> layout = node.op->view(node, i, base.layout);
       if (!layout) return false;
@@ -132,6 +133,9 @@ class Planner {
       request.threads = std::min(request.threads, limit->second);
     }
     request.packed = &packed_;
+    request.inputs.reserve(node.operands.size());
+    request.constants.reserve(node.operands.size());
+    request.outputs.reserve(node.results.size());
     for (const Value* operand : node.operands) {
       request.inputs.emplace_back();
       request.constants.push_back(nullptr);
@@ -192,6 +196,8 @@ class Planner {
             const std::vector<device::TensorDesc>& results) {
     Step step;
     step.node = &node;
+    step.inputs.reserve(node.operands.size());
+    step.outputs.reserve(node.results.size());
     for (const Value* operand : node.operands) {
       step.inputs.push_back(operand == nullptr ? Place{} : place_of(operand));
     }

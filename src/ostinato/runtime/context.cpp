@@ -142,12 +142,15 @@ Executable Context::make(const ir::Bindings& bindings) {
     result.arena_ = arena.take(program_->device(), result.plan_.arena_bytes);
   }
   std::vector<device::Step> steps;
+  steps.reserve(result.plan_.steps.size());
+  const auto locate = [&](const Place& place) {
+    return address(result.plan_, place, result.arena_.get());
+  };
   for (const plan::Step& planned : result.plan_.steps) {
     device::Step step;
     step.kernel = planned.kernel;
-    const auto locate = [&](const Place& place) {
-      return address(result.plan_, place, result.arena_.get());
-    };
+    step.inputs.reserve(planned.inputs.size());
+    step.outputs.reserve(planned.outputs.size());
     std::transform(planned.inputs.begin(), planned.inputs.end(), std::back_inserter(step.inputs),
                    locate);
     std::transform(planned.outputs.begin(), planned.outputs.end(), std::back_inserter(step.outputs),

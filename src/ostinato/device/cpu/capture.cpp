@@ -6,27 +6,32 @@
 
 namespace ostinato::cpu {
 
-CpuCapture::CpuCapture(std::vector<device::Step> steps, CpuStream& stream)
-    : steps_(std::move(steps)), stream_(stream) {
-  sort_sides();
-  size_t slot_count = 0;
-  for (const device::Step& step : steps_)
-    slot_count += step.inputs.size() + step.outputs.size() + 1;
-  slots_.reserve(slot_count);  // calls point into it
-  for (const device::Step& step : steps_) bind(step);
-  divide();
-}
+namespace {
 
 /// Puts the steps of each side one after the other.
-void CpuCapture::sort_sides() {
-  for (auto first = steps_.begin(), last = first; first != steps_.end(); first = last) {
-    last = std::find_if(first, steps_.end(), [&](const device::Step& step) {
+void sort_sides(std::vector<device::Step>& steps) {
+  for (auto first = steps.begin(), last = first; first != steps.end(); first = last) {
+    last = std::find_if(first, steps.end(), [&](const device::Step& step) {
       return step.branch.section != first->branch.section;
     });
+    if (first->branch.section == 0) continue;
     std::stable_sort(first, last, [](const device::Step& a, const device::Step& b) {
       return a.branch.side < b.branch.side;
     });
   }
+}
+
+}  // namespace
+
+CpuCapture::CpuCapture(std::vector<device::Step> steps, CpuStream& stream) : stream_(stream) {
+  sort_sides(steps);
+  size_t slot_count = 0;
+  for (const device::Step& step : steps) slot_count += step.inputs.size() + step.outputs.size() + 1;
+  slots_.reserve(slot_count);  // calls point into it
+  calls_.reserve(steps.size());
+  kernels_.reserve(steps.size());
+  for (const device::Step& step : steps) bind(step);
+  divide(steps);
 }
 
 void CpuCapture::bind(const device::Step& step) {
@@ -46,6 +51,7 @@ void CpuCapture::bind(const device::Step& step) {
   call.args.fault = &fault_;
   share(call);
   calls_.push_back(call);
+  kernels_.push_back(step.kernel);
 }
 
 void CpuCapture::share(Call& call) {
@@ -58,15 +64,15 @@ void CpuCapture::share(Call& call) {
   }
 }
 
-void CpuCapture::divide() {
+void CpuCapture::divide(const std::vector<device::Step>& steps) {
   const auto several = [this](size_t i) { return calls_[i].kernel->workers() > 1; };
-  for (size_t i = 0; i < steps_.size();) {
+  for (size_t i = 0; i < steps.size();) {
     Part part;
     bool any_several = false;
-    for (const size_t section = steps_[i].branch.section;
-         i < steps_.size() && steps_[i].branch.section == section;) {
+    for (const size_t section = steps[i].branch.section;
+         i < steps.size() && steps[i].branch.section == section;) {
       const size_t first = i;
-      for (; i < steps_.size() && steps_[i].branch == steps_[first].branch; ++i) {
+      for (; i < steps.size() && steps[i].branch == steps[first].branch; ++i) {
         any_several = any_several || several(i);
         if (i > first) calls_[i - 1].barrier = several(i - 1) || several(i);
       }

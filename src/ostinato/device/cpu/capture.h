@@ -51,19 +51,18 @@ class CpuCapture final : public device::Capture {
     device::Address address;
   };
 
-  void sort_sides();
   void bind(const device::Step& step);
   void share(Call& call);  ///< lets its workers help each other, where they can
-  void divide();
+  void divide(const std::vector<device::Step>& steps);
   void run(Worker worker) const;
   void run(const Part& part, Worker worker) const;
   void run(const Side& side, Worker worker) const;
   [[noreturn]] void report_fault();
 
-  std::vector<device::Step> steps_;  // keeps the kernels
-  std::vector<void*> slots_;         // all operands' addresses, call after call
-  std::vector<Patch> patches_;       // those that the caller gives with each replay
-  std::vector<Call> calls_;          // those of a side one after the other
+  std::vector<std::shared_ptr<const device::Kernel>> kernels_;  // kept while calls use them
+  std::vector<void*> slots_;    // all operands' addresses, call after call
+  std::vector<Patch> patches_;  // those that the caller gives with each replay
+  std::vector<Call> calls_;     // those of a side one after the other
   std::vector<Part> parts_;
   std::vector<std::unique_ptr<Share[]>> shares_;  // of calls whose workers help each other
   std::vector<Deal> deals_;
