@@ -52,13 +52,17 @@ HWY_INLINE void finish_columns(const Epilogue& e, int64_t j, int64_t count) {
   char* y = static_cast<char*>(e.y) + j * static_cast<int64_t>(sizeof(Y));
   const char* bias_row = static_cast<const char*>(e.bias.data);
   const char* residual_row = static_cast<const char*>(e.residual.data);
+  // Not read again after each store, which may be to anywhere.
+  const int64_t rows = e.rows, y_stride = e.y_stride;
+  const int64_t bias_stride = e.bias.row_stride, bias_step = e.bias.column_stride;
+  const int64_t residual_stride = e.residual.row_stride, residual_step = e.residual.column_stride;
   VecF bias = zero();
-  for (int64_t r = 0; r < e.rows; ++r, c += kPanelColumns, y += e.y_stride) {
+  for (int64_t r = 0; r < rows; ++r, c += kPanelColumns, y += y_stride) {
     VecF x = hn::Mul(load(c), alpha);
     if (bias_row != nullptr) {
-      if (r == 0 || e.bias.row_stride != 0) {
-        bias = load_addend<T>(bias_row, e.bias.column_stride, j, count);
-        bias_row += e.bias.row_stride;
+      if (r == 0 || bias_stride != 0) {
+        bias = load_addend<T>(bias_row, bias_step, j, count);
+        bias_row += bias_stride;
       }
       x = hn::MulAdd(bias, beta, x);
     }
@@ -68,8 +72,8 @@ HWY_INLINE void finish_columns(const Epilogue& e, int64_t j, int64_t count) {
       gate += kPanelColumns;
     }
     if (residual_row != nullptr) {
-      x = hn::Add(x, load_addend<T>(residual_row, e.residual.column_stride, j, count));
-      residual_row += e.residual.row_stride;
+      x = hn::Add(x, load_addend<T>(residual_row, residual_step, j, count));
+      residual_row += residual_stride;
     }
     if (count == static_cast<int64_t>(lanes())) {
       store(x, reinterpret_cast<Y*>(y));

@@ -16,8 +16,8 @@ struct Addend {
 
 /// y = activation(alpha · c + beta · bias) · gate + residual, rounded once.
 struct Epilogue {
-  const float* c;  ///< rows of `kPanelColumns`
-  int64_t rows, columns;
+  const float* c = nullptr;  ///< rows of `kPanelColumns`
+  int64_t rows = 0, columns = 0;
   float alpha = 1, beta = 1;
   Addend bias = {}, residual = {};
   void* y = nullptr;

@@ -32,11 +32,16 @@ namespace {
 constexpr double kFlopsPerMicrosecond = 80e3, kBytesPerMicrosecond = 16e3;
 
 constexpr int64_t kMostDotRows = 4;
+constexpr auto kFloat = static_cast<int64_t>(sizeof(float));
 
 // Asks for a row of an addend: a tile reads too few lines of each for the processor to see it come.
-void ask_for(const Addend& row, int64_t bytes) {
-  const char* data = static_cast<const char*>(row.data);
-  for (int64_t at = 0; at < bytes; at += 64) __builtin_prefetch(data + at);
+void ask_for(const char* row, int64_t bytes) {
+  for (int64_t at = 0; at < bytes; at += 64) __builtin_prefetch(row + at);
+}
+
+void set_strides(const ProductSpec::Operand& operand, Addend& addend) {
+  addend.row_stride = operand.rows.stride();
+  addend.column_stride = operand.column_stride;
 }
 
 // The same product with its transpose as the result, which lies in memory as before: a single
@@ -123,10 +128,10 @@ class Product final : public Kernel {
   Left left_rows(const Args& args, const Block& block, char* staged) const;
   void stage_row(const char* from, char* to) const;
   void set_right(const Job& job, const Panel& at, Tile& tile) const;
-  void finish(const Job& job, const Panel& at, int64_t row, EpilogueFunction function,
-              Epilogue epilogue) const;
-  Addend addend(const ProductSpec::Operand& operand, const Job& job, int64_t row,
-                int64_t column) const;
+  // Where an addend has that element of the matrix.
+  const char* addend(const ProductSpec::Operand& operand, const Job& job, int64_t row,
+                     int64_t column) const;
+  const char* residual(const Job& job, int64_t row, int64_t column) const;
 
   const ir::Node* node_;
   ProductSpec spec_;
@@ -232,7 +237,6 @@ void Product::choose_workers(int threads) {
 }
 
 void Product::choose_scratch() {
-  constexpr auto kFloat = static_cast<int64_t>(sizeof(float));
   staged_bytes_ = staged_ ? round_up(row_block_ * staged_stride(), 64) : 0;
   for (const Right& right : rights_) {
     const bool packs =
@@ -377,22 +381,30 @@ void Product::multiply_panel(const Job& job, const Panel& at, const char* follow
   tile.columns = at.columns;
   tile.ahead = following;
   set_right(job, at, tile);
+  // Made once, then written word by word and never copied: a copy in vectors of what was written in
+  // words waits until all stores before it, those of the tile's sums too, are in the L1 cache.
+  Epilogue epilogue{.columns = at.columns, .alpha = spec_.alpha, .beta = spec_.beta};
+  epilogue.y_stride = makes_gates ? kPanelColumns * kFloat : stride;
+  if (part.bias) set_strides(*part.bias, epilogue.bias);
+  if (spec_.residual) set_strides(*spec_.residual, epilogue.residual);
+  const EpilogueFunction finish = makes_gates ? gate_ : epilogue_;
   for_each_tile(rights_[at.part].multiply, tile, [&](const float* c, int64_t row, int64_t rows) {
-    Epilogue epilogue{.c = c, .rows = rows, .columns = at.columns};
-    float* gates = spec_.gated ? job.gates + row * kPanelColumns : nullptr;
-    if (makes_gates) {
-      epilogue.y = gates;
-      epilogue.y_stride = kPanelColumns * static_cast<int64_t>(sizeof(float));
-    } else {
-      epilogue.y = y + (above + first + row) * stride;
-      epilogue.y_stride = stride;
-      if (spec_.gated) epilogue.gate = gates;
+    const int64_t end = row + rows;
+    epilogue.c = c;
+    epilogue.rows = addends_even_ ? rows : 1;
+    for (; row < end; row += epilogue.rows) {
+      float* gate = spec_.gated ? job.gates + row * kPanelColumns : nullptr;
+      epilogue.y = makes_gates ? reinterpret_cast<char*>(gate) : y + (above + first + row) * stride;
+      if (!makes_gates) epilogue.gate = gate;
+      if (part.bias) epilogue.bias.data = addend(*part.bias, job, first + row, at.column);
+      if (spec_.residual) epilogue.residual.data = residual(job, first + row, at.column);
+      finish(epilogue);
+      epilogue.c += epilogue.rows * kPanelColumns;
     }
-    finish(job, at, first + row, makes_gates ? gate_ : epilogue_, epilogue);
     if (!spec_.residual) return;
-    const int64_t next = row + rows, end = std::min(next + tile_rows(), tile.rows);
-    for (int64_t i = next; i < end; ++i) {
-      ask_for(addend(*spec_.residual, job, first + i, at.column), at.columns * element());
+    const int64_t asked = std::min(end + tile_rows(), tile.rows);
+    for (int64_t i = end; i < asked; ++i) {
+      ask_for(residual(job, first + i, at.column), at.columns * element());
     }
   });
 }
@@ -457,29 +469,15 @@ void Product::set_right(const Job& job, const Panel& at, Tile& tile) const {
   }
 }
 
-// From the epilogue's first row on, which is that row of the matrix.
-void Product::finish(const Job& job, const Panel& at, int64_t row, EpilogueFunction function,
-                     Epilogue epilogue) const {
-  const std::optional<ProductSpec::Operand>& bias = spec_.parts[at.part].bias;
-  const int64_t end = row + epilogue.rows;
-  epilogue.alpha = spec_.alpha;
-  epilogue.beta = spec_.beta;
-  if (!addends_even_) epilogue.rows = 1;
-  for (; row < end; row += epilogue.rows) {
-    if (bias) epilogue.bias = addend(*bias, job, row, at.column);
-    if (spec_.residual) epilogue.residual = addend(*spec_.residual, job, row, at.column);
-    function(epilogue);
-    epilogue.c += epilogue.rows * kPanelColumns;
-    if (epilogue.gate != nullptr) epilogue.gate += epilogue.rows * kPanelColumns;
-    epilogue.y = static_cast<char*>(epilogue.y) + epilogue.rows * epilogue.y_stride;
-  }
+const char* Product::addend(const ProductSpec::Operand& operand, const Job& job, int64_t row,
+                            int64_t column) const {
+  const char* data = static_cast<const char*>(job.args.inputs[operand.index]);
+  return data + operand.batch[job.block.matrix] + operand.rows[row] +
+         column * operand.column_stride;
 }
 
-Addend Product::addend(const ProductSpec::Operand& operand, const Job& job, int64_t row,
-                       int64_t column) const {
-  const char* data = static_cast<const char*>(job.args.inputs[operand.index]);
-  data += operand.batch[job.block.matrix] + operand.rows[row] + column * operand.column_stride;
-  return {data, operand.rows.stride(), operand.column_stride};
+const char* Product::residual(const Job& job, int64_t row, int64_t column) const {
+  return addend(*spec_.residual, job, row, column);
 }
 
 }  // namespace
