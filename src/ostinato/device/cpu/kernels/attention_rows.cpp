@@ -5,6 +5,7 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -27,7 +28,9 @@ void cap(float* x, int64_t count, float scale, float cap) {
   }
 }
 
-float soften(float* x, int64_t count, float scale, const float* bias, SoftmaxState& state) {
+template <typename Weight>
+float soften(float* x, int64_t count, float scale, const float* bias, SoftmaxState& state,
+             void* weights) {
   constexpr float kNothing = -std::numeric_limits<float>::infinity();
   const int64_t width = static_cast<int64_t>(lanes());
   const size_t rest = static_cast<size_t>(count % width);
@@ -46,18 +49,19 @@ float soften(float* x, int64_t count, float scale, const float* bias, SoftmaxSta
     store_n(value, x + whole, rest);
     most = hn::Max(first_n(value, rest, nothing), most);
   }
-  const float max = std::fmax(state.max, max_of_lanes(most));
+  const float max = std::max(state.max, max_of_lanes(most));
   // Without a key that may be attended any finite maximum gives zeros.
   const VecF shift = set(max == kNothing ? 0.0f : max);
+  Weight* to = static_cast<Weight*>(weights);
   VecF sum = zero();
   for (int64_t i = 0; i < whole; i += width) {
     const VecF value = exp_negative(hn::Sub(load(x + i), shift));
-    store(value, x + i);
+    store(value, to + i);
     sum = hn::Add(sum, value);
   }
   if (rest > 0) {
     const VecF value = exp_negative(hn::Sub(load_n(x + whole, rest), shift));
-    store_n(value, x + whole, rest);
+    store_n(value, to + whole, rest);
     sum = hn::Add(sum, first_n(value, rest, zero()));
   }
   const float correction = state.max == kNothing ? 0.0f : std::exp(state.max - max);
@@ -91,11 +95,12 @@ void write(const float* sums, float factor, void* y, int64_t count) {
   }
 }
 
-AttentionRows find_attention_rows(DType dtype) {
+AttentionRows find_attention_rows(DType dtype, DType weights) {
+  const auto soften_to = weights == DType::bfloat16 ? soften<bfloat16> : soften<float>;
   switch (dtype) {
-    case DType::bfloat16: return {cap, soften, accumulate, write<bfloat16>};
-    case DType::float16: return {cap, soften, accumulate, write<float16>};
-    default: return {cap, soften, accumulate, write<float>};
+    case DType::bfloat16: return {cap, soften_to, accumulate, write<bfloat16>};
+    case DType::float16: return {cap, soften_to, accumulate, write<float16>};
+    default: return {cap, soften_to, accumulate, write<float>};
   }
 }
 
@@ -107,8 +112,8 @@ namespace ostinato::cpu {
 
 HWY_EXPORT(find_attention_rows);
 
-AttentionRows attention_rows(DType dtype) {
-  return HWY_DYNAMIC_DISPATCH(find_attention_rows)(dtype);
+AttentionRows attention_rows(DType dtype, DType weights) {
+  return HWY_DYNAMIC_DISPATCH(find_attention_rows)(dtype, weights);
 }
 
 }  // namespace ostinato::cpu

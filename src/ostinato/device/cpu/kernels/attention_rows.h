@@ -16,10 +16,13 @@ struct AttentionRows {
   /// x = cap · tanh(scale / cap · x)
   void (*cap)(float* x, int64_t count, float scale, float cap);
 
-  /// Turns `count` scores x into e^(scale·x + bias - max), with the maximum of all that was seen,
-  /// and takes them into the state. Returns what earlier sums must be multiplied by.
+  /// Turns `count` scores x into weights e^(scale·x + bias - max), with the maximum of all that was
+  /// seen, and takes them into the state. Returns what earlier sums must be multiplied by.
+  /// @param x is overwritten
   /// @param bias null for none
-  float (*soften)(float* x, int64_t count, float scale, const float* bias, SoftmaxState& state);
+  /// @param weights rounded to their dtype; may be x
+  float (*soften)(float* x, int64_t count, float scale, const float* bias, SoftmaxState& state,
+                  void* weights);
 
   /// sums = sums · factor + c
   void (*accumulate)(const float* c, float factor, float* sums, int64_t count);
@@ -29,6 +32,7 @@ struct AttentionRows {
 };
 
 /// @param dtype of the output: float32, bfloat16 or float16
-AttentionRows attention_rows(DType dtype);
+/// @param weights their dtype: float32 or bfloat16
+AttentionRows attention_rows(DType dtype, DType weights);
 
 }  // namespace ostinato::cpu

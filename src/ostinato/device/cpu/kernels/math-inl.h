@@ -41,7 +41,10 @@ HWY_INLINE VecF by_lane(F f, VecF x, VecF y) {
 HWY_INLINE VecF exp_negative(VecF x) {
   const hn::Rebind<int32_t, Floats> words;
   const VecF least = set(-87.0f);
-  const VecF n = hn::Round(hn::Mul(x, set(1.44269504f)));
+  // Rounds to an integer, which is then in the low bits.
+  const VecF round = set(12582912.0f);  // 1.5 · 2^23
+  const VecF rounded = hn::MulAdd(x, set(1.44269504f), round);
+  const VecF n = hn::Sub(rounded, round);
   // ln 2 in two pieces, the first with so few bits that its multiples are exact
   VecF r = hn::NegMulAdd(n, set(0.693359375f), x);
   r = hn::NegMulAdd(n, set(-2.12194440e-4f), r);
@@ -50,7 +53,7 @@ HWY_INLINE VecF exp_negative(VecF x) {
   q = hn::MulAdd(q, r, set(1.66665159e-1f));
   q = hn::MulAdd(q, r, set(0.5f));
   const VecF y = hn::Add(hn::MulAdd(q, hn::Mul(r, r), r), set(1.0f));
-  const auto exponent = hn::ShiftLeft<23>(hn::ConvertTo(words, n));
+  const auto exponent = hn::ShiftLeft<23>(hn::BitCast(words, rounded));
   const VecF power = hn::BitCast(Floats(), hn::Add(hn::BitCast(words, y), exponent));
   return keep_nan(hn::IfThenElseZero(hn::Ge(x, least), power), x);
 }

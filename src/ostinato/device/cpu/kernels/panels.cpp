@@ -1,6 +1,10 @@
 #include "ostinato/device/cpu/kernels/panels.h"
 
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "ostinato/device/cpu/kernels/panels.cpp"
 #include <fmt/format.h>
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
 
 #include <algorithm>
 #include <cstring>
@@ -8,7 +12,49 @@
 #include "ostinato/base/memory.h"
 #include "ostinato/base/threads.h"
 
+HWY_BEFORE_NAMESPACE();
+namespace ostinato::cpu::HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+// Four columns of so many units as rows that are `width` units apart.
+void transpose_four(const char* from, int64_t column_stride, int64_t count, int64_t width,
+                    uint32_t* to) {
+  int64_t i = 0;
+#if HWY_TARGET != HWY_SCALAR
+  const hn::FixedTag<uint32_t, 4> units;
+  const hn::FixedTag<uint64_t, 2> pairs;
+  for (; i + 4 <= count; i += 4, from += 16, to += 4 * width) {
+    const auto* column = reinterpret_cast<const uint32_t*>(from);
+    const auto a = hn::LoadU(units, column);
+    const auto b = hn::LoadU(units, reinterpret_cast<const uint32_t*>(from + column_stride));
+    const auto c = hn::LoadU(units, reinterpret_cast<const uint32_t*>(from + 2 * column_stride));
+    const auto d = hn::LoadU(units, reinterpret_cast<const uint32_t*>(from + 3 * column_stride));
+    const auto ab = hn::BitCast(pairs, hn::InterleaveLower(units, a, b));
+    const auto cd = hn::BitCast(pairs, hn::InterleaveLower(units, c, d));
+    const auto ab_high = hn::BitCast(pairs, hn::InterleaveUpper(units, a, b));
+    const auto cd_high = hn::BitCast(pairs, hn::InterleaveUpper(units, c, d));
+    const auto store = [&](auto row, int64_t at) {
+      hn::StoreU(hn::BitCast(units, row), units, to + at * width);
+    };
+    store(hn::InterleaveLower(pairs, ab, cd), 0);
+    store(hn::InterleaveUpper(pairs, ab, cd), 1);
+    store(hn::InterleaveLower(pairs, ab_high, cd_high), 2);
+    store(hn::InterleaveUpper(pairs, ab_high, cd_high), 3);
+  }
+#endif
+  for (; i < count; ++i, from += 4, to += width) {
+    for (int64_t j = 0; j < 4; ++j) std::memcpy(to + j, from + j * column_stride, 4);
+  }
+}
+
+}  // namespace ostinato::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
 namespace ostinato::cpu {
+
+HWY_EXPORT(transpose_four);
 
 namespace {
 
@@ -29,15 +75,22 @@ Unit read(const char* from) {
 template <typename Unit>
 void pack_columns(const Matrix& matrix, int64_t steps, int64_t columns, int64_t width,
                   Unit* panel) {
-  constexpr int64_t kLine = 64 / sizeof(Unit);
+  constexpr auto kUnit = static_cast<int64_t>(sizeof(Unit));
+  constexpr int64_t kLine = 64 / kUnit;
   for (int64_t begin = 0; begin < steps; begin += kLine) {
     const int64_t count = std::min(kLine, steps - begin);
-    for (int64_t j = 0; j < columns; ++j) {
-      const char* from = at(matrix, 0, j) + begin * static_cast<int64_t>(sizeof(Unit));
-      Unit* to = panel + begin * width + j;
-      for (int64_t i = 0; i < count; ++i) {
-        to[i * width] = read<Unit>(from + i * static_cast<int64_t>(sizeof(Unit)));
+    int64_t j = 0;
+    if constexpr (kUnit == 4) {
+      for (; j + 4 <= columns; j += 4) {
+        HWY_DYNAMIC_DISPATCH(transpose_four)
+        (at(matrix, 0, j) + begin * kUnit, matrix.column_stride, count, width,
+         panel + begin * width + j);
       }
+    }
+    for (; j < columns; ++j) {
+      const char* from = at(matrix, 0, j) + begin * kUnit;
+      Unit* to = panel + begin * width + j;
+      for (int64_t i = 0; i < count; ++i) to[i * width] = read<Unit>(from + i * kUnit);
     }
   }
 }
@@ -152,3 +205,4 @@ std::shared_ptr<const void> pack_constant(device::PackedWeights& packed, const T
 }
 
 }  // namespace ostinato::cpu
+#endif

@@ -83,7 +83,6 @@ class Attention final : public Kernel {
     const char* input(size_t index) const { return static_cast<const char*>(args.inputs[index]); }
   };
 
-  int64_t group() const { return spec_.heads / spec_.kv_heads; }
   int64_t tile_rows() const { return few_ ? kFewRows : kernel_.multiply.rows; }
   void choose_blocks(int threads);
   void lay_out_workspace();
@@ -94,12 +93,12 @@ class Attention final : public Kernel {
   void pack_values(const Unit& unit, Range block) const;
   void widen_values(const Unit& unit, Range block) const;
   void attend_tile(const Unit& unit, Range block, Range rows) const;
-  void stage_queries(const Unit& unit, Range rows) const;
-  void multiply_keys(const Unit& unit, Range block, Range keys, int64_t rows) const;
-  float soften_row(const Unit& unit, Range block, Range tile, int64_t row, float* scores) const;
+  void set_queries(const Unit& unit, Range rows, Tile& tile) const;
+  void multiply_keys(const Unit& unit, Range block, Range keys, Range rows) const;
+  float soften_row(const Unit& unit, Range block, Range tile, int64_t row, int64_t place) const;
   void add_values(const Unit& unit, Range block, Range keys, Range rows,
                   const float* corrections) const;
-  void set_weights(const Unit& unit, int64_t first, int64_t count, Tile& tile) const;
+  char* weights(const Unit& unit, int64_t row, int64_t key) const;
   void set_values(const Unit& unit, Range block, int64_t key, int64_t column, Tile& tile) const;
   void write(const Unit& unit) const;
 
@@ -108,11 +107,13 @@ class Attention final : public Kernel {
   TileFunction multiply_keys_, multiply_values_;
   AttentionRows rows_;
   Convert to_left_, to_float_;  // queries as tiles take them; keys and values in float32
-  Convert to_weights_;          // softened scores as the values' pairs want them
   ReadMask read_mask_;
   Convert read_sink_;
   bool few_ = false;  // so few rows that keys and values are not worth packing
   Values values_ = Values::rows;
+  bool queries_in_place_ = false;
+  int64_t group_ = 1;  // query heads that share a key head
+  int64_t weight_bytes_ = sizeof(float);
   int64_t query_block_ = 1, query_blocks_ = 1, units_ = 0;
   int64_t left_stride_ = 0, value_columns_ = 0;
   Workspace workspace_;
@@ -121,20 +122,23 @@ class Attention final : public Kernel {
 Attention::Attention(const device::Request& request, AttentionSpec spec)
     : spec_(std::move(spec)),
       kernel_(tile_kernel(spec_.dtype)),
-      rows_(attention_rows(spec_.dtype)),
       to_left_(find_convert(spec_.dtype, kernel_.a)),
       to_float_(find_convert(spec_.dtype, DType::float32)),
-      to_weights_(find_convert(DType::float32, spec_.dtype)),
       read_mask_(find_read_mask(spec_.mask_dtype)),
-      read_sink_(find_convert(spec_.sinks_dtype, DType::float32)) {
+      read_sink_(find_convert(spec_.sinks_dtype, DType::float32)),
+      group_(spec_.heads / spec_.kv_heads) {
   choose_blocks(request.threads);
-  few_ = query_block_ * group() <= kFewRows;
+  few_ = query_block_ * group_ <= kFewRows;
+  queries_in_place_ = group_ == 1 && kernel_.a == spec_.dtype && spec_.depth % kernel_.depth == 0;
   value_columns_ = round_up(spec_.value_depth, kPanelGroup);
   if (!few_ && spec_.dtype == DType::bfloat16) {
     values_ = Values::pairs;
   } else if (few_ && value_columns_ == spec_.value_depth) {
     values_ = Values::direct;
   }
+  const DType weights = values_ == Values::pairs ? DType::bfloat16 : DType::float32;
+  weight_bytes_ = static_cast<int64_t>(size_of(weights));
+  rows_ = attention_rows(spec_.dtype, weights);
   const TileKernel wide = tile_kernel(DType::float32);
   multiply_keys_ = few_                          ? kernel_.dot
                    : kernel_.b == DType::float16 ? wide.multiply
@@ -161,21 +165,21 @@ void Attention::choose_blocks(int threads) {
     return units_ = pairs * query_blocks_;
   };
   const auto uneven = [&](int64_t count) { return count % most != 0 && count < 4 * most; };
-  while (query_block_ * group() > kMostRows && query_block_ > 1)
+  while (query_block_ * group_ > kMostRows && query_block_ > 1)
     query_block_ = (query_block_ + 1) / 2;
   while (uneven(units()) && query_block_ > kLeastQueries) query_block_ = (query_block_ + 1) / 2;
   workers_ = static_cast<int>(std::clamp<int64_t>(units(), 1, most));
 }
 
 void Attention::lay_out_workspace() {
-  const int64_t rows = query_block_ * group();
+  const int64_t rows = query_block_ * group_;
   const int64_t block = std::min(kKeyBlock, spec_.keys);
   const int64_t panel_keys = few_ ? 0 : round_up(block, kPanelGroup);
   const auto place = [this](int64_t& offset, int64_t bytes) {
     offset = workspace_.bytes;
     workspace_.bytes += round_up(bytes, 64);
   };
-  place(workspace_.query, tile_rows() * left_stride_);
+  place(workspace_.query, queries_in_place_ ? 0 : tile_rows() * left_stride_);
   place(workspace_.scores, tile_rows() * kKeyBlock * 4);
   place(workspace_.weights, values_ == Values::pairs ? tile_rows() * kKeyBlock * 2 : 0);
   place(workspace_.bias, spec_.mask ? kKeyBlock * 4 : 0);
@@ -218,7 +222,7 @@ void Attention::run(const Args& args, Worker worker) const {
             i / query_blocks_ / spec_.kv_heads,
             kv_head,
             query,
-            queries * group(),
+            queries * group_,
             position,
             {first.begin, last.end}});
   });
@@ -247,7 +251,7 @@ void Attention::begin_rows(const Unit& unit) const {
   std::fill(states, states + unit.rows, SoftmaxState{kForbidden, 0});
   if (!spec_.sinks) return;
   for (int64_t row = 0; row < unit.rows; ++row) {
-    const int64_t head = unit.kv_head * group() + row % group();
+    const int64_t head = unit.kv_head * group_ + row % group_;
     read_sink_(unit.input(*spec_.sinks) + head * spec_.sinks_stride, &states[row].max, 1);
     states[row].sum = 1;
   }
@@ -288,8 +292,8 @@ void Attention::pack_values(const Unit& unit, Range block) const {
 }
 
 void Attention::attend_tile(const Unit& unit, Range block, Range rows) const {
-  const int64_t first = unit.first_query + rows.begin / group();
-  const int64_t last = unit.first_query + (rows.end - 1) / group();
+  const int64_t first = unit.first_query + rows.begin / group_;
+  const int64_t last = unit.first_query + (rows.end - 1) / group_;
   Range keys{std::max(block.begin, keys_of(first, unit.position).begin),
              std::min(block.end, keys_of(last, unit.position).end)};
   if (keys.begin >= keys.end) return;
@@ -297,35 +301,40 @@ void Attention::attend_tile(const Unit& unit, Range block, Range rows) const {
     keys.begin -= (keys.begin - block.begin) % 2;
     keys.end = std::min(keys.end + (keys.end - block.begin) % 2, block.end);
   }
-  stage_queries(unit, rows);
-  multiply_keys(unit, block, keys, rows.end - rows.begin);
+  multiply_keys(unit, block, keys, rows);
   float corrections[kMostTileRows];
-  for (int64_t row = rows.begin; row < rows.end; ++row) {
-    float* scores = unit.at<float>(workspace_.scores) + (row - rows.begin) * kKeyBlock;
-    corrections[row - rows.begin] = soften_row(unit, block, keys, row, scores);
+  for (int64_t i = 0; i < rows.end - rows.begin; ++i) {
+    corrections[i] = soften_row(unit, block, keys, rows.begin + i, i);
   }
   add_values(unit, block, keys, rows, corrections);
 }
 
-void Attention::stage_queries(const Unit& unit, Range rows) const {
+void Attention::set_queries(const Unit& unit, Range rows, Tile& tile) const {
   const char* queries = unit.input(0) + unit.batch * spec_.query[0];
+  if (queries_in_place_) {
+    tile.a =
+        queries + unit.kv_head * spec_.query[1] + (unit.first_query + rows.begin) * spec_.query[2];
+    tile.a_stride = spec_.query[2];
+    return;
+  }
   char* to = unit.scratch + workspace_.query;
+  tile.a = to;
+  tile.a_stride = left_stride_;
   const int64_t bytes = spec_.depth * static_cast<int64_t>(size_of(kernel_.a));
   for (int64_t row = rows.begin; row < rows.end; ++row, to += left_stride_) {
-    const int64_t head = unit.kv_head * group() + row % group();
-    const int64_t query = unit.first_query + row / group();
+    const int64_t head = unit.kv_head * group_ + row % group_;
+    const int64_t query = unit.first_query + row / group_;
     to_left_(queries + head * spec_.query[1] + query * spec_.query[2], to, spec_.depth);
     std::memset(to + bytes, 0, static_cast<size_t>(left_stride_ - bytes));
   }
 }
 
 // Scores of a tile, for whole panels around `keys`.
-void Attention::multiply_keys(const Unit& unit, Range block, Range keys, int64_t rows) const {
+void Attention::multiply_keys(const Unit& unit, Range block, Range keys, Range rows) const {
   Tile tile{};
-  tile.a = unit.scratch + workspace_.query;
-  tile.a_stride = left_stride_;
+  set_queries(unit, rows, tile);
   tile.c_stride = kKeyBlock;
-  tile.rows = rows;
+  tile.rows = rows.end - rows.begin;
   const int64_t begin = (keys.begin - block.begin) / kPanelColumns * kPanelColumns;
   for (int64_t i = begin; i < keys.end - block.begin; i += kPanelColumns) {
     const int64_t count = std::min(kPanelColumns, block.end - block.begin - i);
@@ -350,29 +359,36 @@ void Attention::multiply_keys(const Unit& unit, Range block, Range keys, int64_t
   }
 }
 
-// Softens one row's scores; those of the tile's keys that the row may not attend become zero.
+// Softens one row's scores; those of the tile's keys that the row may not attend get no weight, nor
+// does what a last pair lacks.
+// @param place the row's in the tile
 float Attention::soften_row(const Unit& unit, Range block, Range tile, int64_t row,
-                            float* scores) const {
-  const int64_t query = unit.first_query + row / group();
+                            int64_t place) const {
+  const int64_t query = unit.first_query + row / group_;
   Range keys = keys_of(query, unit.position);
   keys = {std::clamp(keys.begin, tile.begin, tile.end), std::clamp(keys.end, tile.begin, tile.end)};
-  const auto at = [&](int64_t key) { return scores + (key - block.begin); };
-  std::fill(at(tile.begin), at(keys.begin), 0.0f);
-  std::fill(at(keys.end), at(tile.end), 0.0f);
+  const auto at = [&](int64_t key) { return weights(unit, place, key - block.begin); };
+  const auto clear = [](char* begin, const char* end) {
+    std::memset(begin, 0, static_cast<size_t>(end - begin));
+  };
+  const bool odd = values_ == Values::pairs && (tile.end - tile.begin) % 2 != 0;
+  clear(at(tile.begin), at(keys.begin));
+  clear(at(keys.end), at(tile.end + (odd ? 1 : 0)));
   if (keys.begin == keys.end) return 1;
+  float* scores = unit.at<float>(workspace_.scores) + place * kKeyBlock + keys.begin - block.begin;
   float* bias = nullptr;
   if (spec_.mask) {
     bias = unit.at<float>(workspace_.bias);
     const Strides& strides = spec_.mask_strides;
-    const int64_t head = unit.kv_head * group() + row % group();
+    const int64_t head = unit.kv_head * group_ + row % group_;
     read_mask_(unit.input(*spec_.mask) + unit.batch * strides[0] + head * strides[1] +
                    query * strides[2] + keys.begin * strides[3],
                strides[3], keys.end - keys.begin, bias);
   }
   const int64_t count = keys.end - keys.begin;
-  if (spec_.softcap) rows_.cap(at(keys.begin), count, spec_.scale, *spec_.softcap);
-  return rows_.soften(at(keys.begin), count, spec_.softcap ? 1 : spec_.scale, bias,
-                      unit.at<SoftmaxState>(workspace_.states)[row]);
+  if (spec_.softcap) rows_.cap(scores, count, spec_.scale, *spec_.softcap);
+  return rows_.soften(scores, count, spec_.softcap ? 1 : spec_.scale, bias,
+                      unit.at<SoftmaxState>(workspace_.states)[row], at(keys.begin));
 }
 
 void Attention::add_values(const Unit& unit, Range block, Range keys, Range rows,
@@ -382,7 +398,10 @@ void Attention::add_values(const Unit& unit, Range block, Range keys, Range rows
   tile.c = products;
   tile.c_stride = kPanelColumns;
   tile.rows = rows.end - rows.begin;
-  set_weights(unit, keys.begin - block.begin, keys.end - keys.begin, tile);
+  tile.a = weights(unit, 0, keys.begin - block.begin);
+  tile.a_stride = kKeyBlock * weight_bytes_;
+  const int64_t count = keys.end - keys.begin;
+  tile.steps = values_ == Values::pairs ? kernel_.steps(count) : count;
   for (int64_t column = 0; column < value_columns_; column += kPanelColumns) {
     tile.columns = std::min(kPanelColumns, value_columns_ - column);
     set_values(unit, block, keys.begin, column, tile);
@@ -395,21 +414,11 @@ void Attention::add_values(const Unit& unit, Range block, Range keys, Range rows
   }
 }
 
-// Points the tile at the softened scores of so many keys, the block's `first` and the next.
-void Attention::set_weights(const Unit& unit, int64_t first, int64_t count, Tile& tile) const {
-  const float* scores = unit.at<float>(workspace_.scores) + first;
-  tile.a = scores;
-  tile.a_stride = kKeyBlock * 4;
-  tile.steps = count;
-  if (values_ != Values::pairs) return;
-  uint16_t* weights = unit.at<uint16_t>(workspace_.weights);
-  for (int64_t r = 0; r < tile.rows; ++r) {
-    to_weights_(scores + r * kKeyBlock, weights + r * kKeyBlock, count);
-    if (count % 2 == 1) weights[r * kKeyBlock + count] = 0;
-  }
-  tile.a = weights;
-  tile.a_stride = kKeyBlock * 2;
-  tile.steps = kernel_.steps(count);
+// Of a tile's row and a block's key: the softened scores, in their place where values are float32.
+char* Attention::weights(const Unit& unit, int64_t row, int64_t key) const {
+  const bool pairs = values_ == Values::pairs;
+  return unit.scratch + (pairs ? workspace_.weights : workspace_.scores) +
+         (row * kKeyBlock + key) * weight_bytes_;
 }
 
 // Points the tile at the values of the keys from `key` on, whose block is given.
@@ -433,8 +442,8 @@ void Attention::set_values(const Unit& unit, Range block, int64_t key, int64_t c
 void Attention::write(const Unit& unit) const {
   char* result = static_cast<char*>(unit.args.outputs[0]) + unit.batch * spec_.result[0];
   for (int64_t row = 0; row < unit.rows; ++row) {
-    const int64_t head = unit.kv_head * group() + row % group();
-    const int64_t query = unit.first_query + row / group();
+    const int64_t head = unit.kv_head * group_ + row % group_;
+    const int64_t query = unit.first_query + row / group_;
     const float sum = unit.at<SoftmaxState>(workspace_.states)[row].sum;
     rows_.write(unit.at<float>(workspace_.sums) + row * value_columns_, sum == 0 ? 0 : 1 / sum,
                 result + head * spec_.result[1] + query * spec_.result[2], spec_.value_depth);
