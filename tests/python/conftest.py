@@ -53,17 +53,23 @@ def tools():
     return Path(os.environ.get("OSTINATO_TEST_TOOLS", ROOT / "build/release/tests"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", autouse=True)
 def caches(tmp_path_factory):
-    """Names for caches, each another."""
+    """Names for caches, each another; the first is that of fixtures which several tests share."""
     folder = tmp_path_factory.mktemp("caches")
-    return (str(folder / str(number)) for number in itertools.count())
+    names = (str(folder / str(number)) for number in itertools.count())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OSTINATO_CACHE_DIR", next(names))
+        yield names
 
 
 @pytest.fixture(autouse=True)
 def own_cache(monkeypatch, caches):
-    """No test finds what another one has compiled."""
-    monkeypatch.setenv("OSTINATO_CACHE_DIR", next(caches))
+    """No test finds what another one has compiled, nor keeps its gigabytes."""
+    folder = next(caches)
+    monkeypatch.setenv("OSTINATO_CACHE_DIR", folder)
+    yield
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture
