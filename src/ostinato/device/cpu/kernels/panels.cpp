@@ -25,11 +25,10 @@ void transpose_four(const char* from, int64_t column_stride, int64_t count, int6
   const hn::FixedTag<uint32_t, 4> units;
   const hn::FixedTag<uint64_t, 2> pairs;
   for (; i + 4 <= count; i += 4, from += 16, to += 4 * width) {
-    const auto* column = reinterpret_cast<const uint32_t*>(from);
-    const auto a = hn::LoadU(units, column);
-    const auto b = hn::LoadU(units, reinterpret_cast<const uint32_t*>(from + column_stride));
-    const auto c = hn::LoadU(units, reinterpret_cast<const uint32_t*>(from + 2 * column_stride));
-    const auto d = hn::LoadU(units, reinterpret_cast<const uint32_t*>(from + 3 * column_stride));
+    const auto column = [&](int64_t j) {
+      return hn::LoadU(units, reinterpret_cast<const uint32_t*>(from + j * column_stride));
+    };
+    const auto a = column(0), b = column(1), c = column(2), d = column(3);
     const auto ab = hn::BitCast(pairs, hn::InterleaveLower(units, a, b));
     const auto cd = hn::BitCast(pairs, hn::InterleaveLower(units, c, d));
     const auto ab_high = hn::BitCast(pairs, hn::InterleaveUpper(units, a, b));

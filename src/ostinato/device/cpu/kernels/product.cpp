@@ -465,7 +465,7 @@ void Product::set_right(const Job& job, const Panel& at, Tile& tile) const {
     void* wide = job.panel + panel_bytes_;
     right.widen(tile.b, wide, spec_.inner * tile.columns);
     tile.b = wide;
-    tile.b_stride = tile.columns * static_cast<int64_t>(sizeof(float));
+    tile.b_stride = tile.columns * kFloat;
   }
 }
 

@@ -83,6 +83,10 @@ class Attention final : public Kernel {
     const char* input(size_t index) const { return static_cast<const char*>(args.inputs[index]); }
   };
 
+  int64_t head_of(const Unit& unit, int64_t row) const {
+    return unit.kv_head * group_ + row % group_;
+  }
+  int64_t query_of(const Unit& unit, int64_t row) const { return unit.first_query + row / group_; }
   int64_t tile_rows() const { return few_ ? kFewRows : kernel_.multiply.rows; }
   void choose_blocks(int threads);
   void lay_out_workspace();
@@ -251,7 +255,7 @@ void Attention::begin_rows(const Unit& unit) const {
   std::fill(states, states + unit.rows, SoftmaxState{kForbidden, 0});
   if (!spec_.sinks) return;
   for (int64_t row = 0; row < unit.rows; ++row) {
-    const int64_t head = unit.kv_head * group_ + row % group_;
+    const int64_t head = head_of(unit, row);
     read_sink_(unit.input(*spec_.sinks) + head * spec_.sinks_stride, &states[row].max, 1);
     states[row].sum = 1;
   }
@@ -292,8 +296,8 @@ void Attention::pack_values(const Unit& unit, Range block) const {
 }
 
 void Attention::attend_tile(const Unit& unit, Range block, Range rows) const {
-  const int64_t first = unit.first_query + rows.begin / group_;
-  const int64_t last = unit.first_query + (rows.end - 1) / group_;
+  const int64_t first = query_of(unit, rows.begin);
+  const int64_t last = query_of(unit, rows.end - 1);
   Range keys{std::max(block.begin, keys_of(first, unit.position).begin),
              std::min(block.end, keys_of(last, unit.position).end)};
   if (keys.begin >= keys.end) return;
@@ -322,8 +326,8 @@ void Attention::set_queries(const Unit& unit, Range rows, Tile& tile) const {
   tile.a_stride = left_stride_;
   const int64_t bytes = spec_.depth * static_cast<int64_t>(size_of(kernel_.a));
   for (int64_t row = rows.begin; row < rows.end; ++row, to += left_stride_) {
-    const int64_t head = unit.kv_head * group_ + row % group_;
-    const int64_t query = unit.first_query + row / group_;
+    const int64_t head = head_of(unit, row);
+    const int64_t query = query_of(unit, row);
     to_left_(queries + head * spec_.query[1] + query * spec_.query[2], to, spec_.depth);
     std::memset(to + bytes, 0, static_cast<size_t>(left_stride_ - bytes));
   }
@@ -364,7 +368,7 @@ void Attention::multiply_keys(const Unit& unit, Range block, Range keys, Range r
 // @param place the row's in the tile
 float Attention::soften_row(const Unit& unit, Range block, Range tile, int64_t row,
                             int64_t place) const {
-  const int64_t query = unit.first_query + row / group_;
+  const int64_t query = query_of(unit, row);
   Range keys = keys_of(query, unit.position);
   keys = {std::clamp(keys.begin, tile.begin, tile.end), std::clamp(keys.end, tile.begin, tile.end)};
   const auto at = [&](int64_t key) { return weights(unit, place, key - block.begin); };
@@ -380,7 +384,7 @@ float Attention::soften_row(const Unit& unit, Range block, Range tile, int64_t r
   if (spec_.mask) {
     bias = unit.at<float>(workspace_.bias);
     const Strides& strides = spec_.mask_strides;
-    const int64_t head = unit.kv_head * group_ + row % group_;
+    const int64_t head = head_of(unit, row);
     read_mask_(unit.input(*spec_.mask) + unit.batch * strides[0] + head * strides[1] +
                    query * strides[2] + keys.begin * strides[3],
                strides[3], keys.end - keys.begin, bias);
@@ -442,8 +446,8 @@ void Attention::set_values(const Unit& unit, Range block, int64_t key, int64_t c
 void Attention::write(const Unit& unit) const {
   char* result = static_cast<char*>(unit.args.outputs[0]) + unit.batch * spec_.result[0];
   for (int64_t row = 0; row < unit.rows; ++row) {
-    const int64_t head = unit.kv_head * group_ + row % group_;
-    const int64_t query = unit.first_query + row / group_;
+    const int64_t head = head_of(unit, row);
+    const int64_t query = query_of(unit, row);
     const float sum = unit.at<SoftmaxState>(workspace_.states)[row].sum;
     rows_.write(unit.at<float>(workspace_.sums) + row * value_columns_, sum == 0 ? 0 : 1 / sum,
                 result + head * spec_.result[1] + query * spec_.result[2], spec_.value_depth);
