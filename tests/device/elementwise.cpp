@@ -1,4 +1,9 @@
+#include <bit>
+#include <cmath>
+
 #include "device/kernel_case.h"
+#include "ostinato/base/float16.h"
+#include "ostinato/device/cpu/kernels/convert.h"
 
 namespace ostinato::cpu {
 namespace {
@@ -201,6 +206,30 @@ TEST_P(ElementwiseTest, Casts) {
       check_unary("aten._to_copy", {from, {}, {}, 1, 0, 0, 9}, {{"dtype", to}});
     }
   }
+}
+
+// Of all upper halves of a float with lower ones around a tie: subnormals, infinities and NaNs,
+// too.
+template <typename T>
+void expect_rounds_to_nearest_even(DType to) {
+  constexpr uint32_t kLower[] = {0, 1, 0x7fff, 0x8000, 0x8001, 0xffff, 0x0fff, 0x1000, 0x1001};
+  std::vector<float> from;
+  for (uint32_t upper = 0; upper < 0x10000; ++upper) {
+    for (uint32_t lower : kLower) from.push_back(std::bit_cast<float>(upper << 16 | lower));
+  }
+  std::vector<T> got(from.size());
+  find_convert(DType::float32, to)(from.data(), got.data(), static_cast<int64_t>(from.size()));
+  for (size_t i = 0; i < from.size(); ++i) {
+    const T want = from_float<T>(from[i]);
+    if (std::isnan(from[i]) && std::isnan(to_float(got[i]))) continue;  // of any payload
+    ASSERT_EQ(got[i].bits, want.bits) << std::hex << std::bit_cast<uint32_t>(from[i]);
+  }
+}
+
+TEST_P(ElementwiseTest, CastsRoundToNearestEven) {
+  if (dtype() != DType::float32) return;  // what is rounded
+  expect_rounds_to_nearest_even<bfloat16>(DType::bfloat16);
+  expect_rounds_to_nearest_even<float16>(DType::float16);
 }
 
 // Through tiles within rows, over rows and over all, on operands of every layout.

@@ -15,15 +15,6 @@
 HWY_BEFORE_NAMESPACE();
 namespace ostinato::cpu::HWY_NAMESPACE {
 
-template <typename T>
-HWY_INLINE VecF round_to(VecF value) {
-  if constexpr (std::is_same_v<T, float>) {
-    return value;
-  } else {
-    return from_bits(T(), to_bits(T(), value));
-  }
-}
-
 /// `f(i, lanes)` for every vector of a row; `lanes` is 0 for a whole one.
 template <class F>
 HWY_INLINE void for_row(int64_t count, const F& f) {

@@ -40,15 +40,26 @@ HWY_INLINE VecF from_bits(bfloat16, VecH bits) {
   return hn::BitCast(Floats(), hn::ShiftLeft<16>(hn::PromoteTo(Words(), bits)));
 }
 
-HWY_INLINE VecH to_bits(bfloat16, VecF value) {
+/// Rounded to bfloat16, whose bits are the upper half of each word; the lower is arbitrary.
+HWY_INLINE hn::Vec<Words> round_to_upper_half(VecF value) {
   const Words words;
-  const hn::Rebind<int32_t, Floats> signed_words;
   const auto bits = hn::BitCast(words, value);
   const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(words, 1u));
   const auto rounded = hn::Add(bits, hn::Add(odd, hn::Set(words, 0x7fffu)));
   const auto quiet = hn::Or(bits, hn::Set(words, 0x400000u));
-  const auto result = hn::IfThenElse(hn::RebindMask(words, hn::IsNaN(value)), quiet, rounded);
-  return hn::DemoteTo(Halves(), hn::BitCast(signed_words, hn::ShiftRight<16>(result)));
+  return hn::IfThenElse(hn::RebindMask(words, hn::IsNaN(value)), quiet, rounded);
+}
+
+HWY_INLINE VecH to_bits(bfloat16, VecF value) {
+  const auto rounded = round_to_upper_half(value);
+#if HWY_TARGET == HWY_AVX3  // one instruction, elsewhere as many as the others
+  const hn::Repartition<uint16_t, Words> halves;
+  const auto pairs = hn::BitCast(halves, rounded);
+  return hn::LowerHalf(Halves(), hn::ConcatOdd(halves, pairs, pairs));
+#else
+  const hn::Rebind<int32_t, Floats> signed_words;
+  return hn::DemoteTo(Halves(), hn::BitCast(signed_words, hn::ShiftRight<16>(rounded)));
+#endif
 }
 
 #if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3  // both imply F16C
@@ -98,6 +109,22 @@ HWY_INLINE VecH to_bits(float16, VecF value) {
 }
 
 #endif
+
+// ---- rounding to what a dtype can hold
+
+template <typename T>
+HWY_INLINE VecF round_to(VecF value) {
+  return from_bits(T(), to_bits(T(), value));
+}
+template <>
+HWY_INLINE VecF round_to<float>(VecF value) {
+  return value;
+}
+template <>
+HWY_INLINE VecF round_to<bfloat16>(VecF value) {
+  const auto upper = hn::Set(Words(), 0xffff0000u);
+  return hn::BitCast(Floats(), hn::And(round_to_upper_half(value), upper));
+}
 
 // ---- loads and stores: whole vectors, and the first `count` lanes (the others zero)
 
