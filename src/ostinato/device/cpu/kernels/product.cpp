@@ -100,6 +100,16 @@ class Product final : public Kernel {
     float* gates;
     Left left;
   };
+  // Where an addend's rows are, from a panel's first column on.
+  struct AddendRows {
+    const char* data = nullptr;  // of the matrix; null of none
+    int64_t stride = 0;
+    const Offsets* uneven = nullptr;
+
+    const char* operator[](int64_t row) const {
+      return data + (uneven == nullptr ? row * stride : (*uneven)[row]);
+    }
+  };
   // A panel's place in its part.
   struct Panel {
     size_t part;
@@ -128,10 +138,8 @@ class Product final : public Kernel {
   Left left_rows(const Args& args, const Block& block, char* staged) const;
   void stage_row(const char* from, char* to) const;
   void set_right(const Job& job, const Panel& at, Tile& tile) const;
-  // Where an addend has that element of the matrix.
-  const char* addend(const ProductSpec::Operand& operand, const Job& job, int64_t row,
-                     int64_t column) const;
-  const char* residual(const Job& job, int64_t row, int64_t column) const;
+  AddendRows addend_rows(const std::optional<ProductSpec::Operand>& operand, const Job& job,
+                         int64_t column) const;
 
   const ir::Node* node_;
   ProductSpec spec_;
@@ -381,31 +389,36 @@ void Product::multiply_panel(const Job& job, const Panel& at, const char* follow
   tile.columns = at.columns;
   tile.ahead = following;
   set_right(job, at, tile);
-  // Made once, then written word by word and never copied: a copy in vectors of what was written in
-  // words waits until all stores before it, those of the tile's sums too, are in the L1 cache.
+  // All that tiles share is read before: they leave nothing else in the L1 cache. The epilogue is
+  // written word by word and never copied: a copy in vectors of what was written in words waits
+  // until all stores before it, those of the tile's sums too, are in that cache.
+  const AddendRows bias = addend_rows(part.bias, job, at.column);
+  const AddendRows residual = addend_rows(spec_.residual, job, at.column);
   Epilogue epilogue{.columns = at.columns, .alpha = spec_.alpha, .beta = spec_.beta};
   epilogue.y_stride = makes_gates ? kPanelColumns * kFloat : stride;
   if (part.bias) set_strides(*part.bias, epilogue.bias);
   if (spec_.residual) set_strides(*spec_.residual, epilogue.residual);
+  char* const first_y =
+      makes_gates ? reinterpret_cast<char*>(job.gates) : y + (above + first) * stride;
+  const float* const first_gate = spec_.gated && !makes_gates ? job.gates : nullptr;
+  const bool even = addends_even_;
+  const int64_t most_rows = tile_rows(), row_bytes = at.columns * element();
   const EpilogueFunction finish = makes_gates ? gate_ : epilogue_;
   for_each_tile(rights_[at.part].multiply, tile, [&](const float* c, int64_t row, int64_t rows) {
     const int64_t end = row + rows;
     epilogue.c = c;
-    epilogue.rows = addends_even_ ? rows : 1;
+    epilogue.rows = even ? rows : 1;
     for (; row < end; row += epilogue.rows) {
-      float* gate = spec_.gated ? job.gates + row * kPanelColumns : nullptr;
-      epilogue.y = makes_gates ? reinterpret_cast<char*>(gate) : y + (above + first + row) * stride;
-      if (!makes_gates) epilogue.gate = gate;
-      if (part.bias) epilogue.bias.data = addend(*part.bias, job, first + row, at.column);
-      if (spec_.residual) epilogue.residual.data = residual(job, first + row, at.column);
+      epilogue.y = first_y + row * epilogue.y_stride;
+      if (first_gate != nullptr) epilogue.gate = first_gate + row * kPanelColumns;
+      epilogue.bias.data = bias[first + row];
+      epilogue.residual.data = residual[first + row];
       finish(epilogue);
       epilogue.c += epilogue.rows * kPanelColumns;
     }
-    if (!spec_.residual) return;
-    const int64_t asked = std::min(end + tile_rows(), tile.rows);
-    for (int64_t i = end; i < asked; ++i) {
-      ask_for(residual(job, first + i, at.column), at.columns * element());
-    }
+    if (residual.data == nullptr) return;
+    const int64_t asked = std::min(end + most_rows, tile.rows);
+    for (int64_t i = end; i < asked; ++i) ask_for(residual[first + i], row_bytes);
   });
 }
 
@@ -469,15 +482,12 @@ void Product::set_right(const Job& job, const Panel& at, Tile& tile) const {
   }
 }
 
-const char* Product::addend(const ProductSpec::Operand& operand, const Job& job, int64_t row,
-                            int64_t column) const {
-  const char* data = static_cast<const char*>(job.args.inputs[operand.index]);
-  return data + operand.batch[job.block.matrix] + operand.rows[row] +
-         column * operand.column_stride;
-}
-
-const char* Product::residual(const Job& job, int64_t row, int64_t column) const {
-  return addend(*spec_.residual, job, row, column);
+Product::AddendRows Product::addend_rows(const std::optional<ProductSpec::Operand>& operand,
+                                         const Job& job, int64_t column) const {
+  if (!operand) return {};
+  const char* data = static_cast<const char*>(job.args.inputs[operand->index]);
+  data += operand->batch[job.block.matrix] + column * operand->column_stride;
+  return {data, operand->rows.stride(), operand->rows.even() ? nullptr : &operand->rows};
 }
 
 }  // namespace
