@@ -39,11 +39,6 @@ void ask_for(const char* row, int64_t bytes) {
   for (int64_t at = 0; at < bytes; at += 64) __builtin_prefetch(row + at);
 }
 
-void set_strides(const ProductSpec::Operand& operand, Addend& addend) {
-  addend.row_stride = operand.rows.stride();
-  addend.column_stride = operand.column_stride;
-}
-
 // The same product with its transpose as the result, which lies in memory as before: a single
 // column becomes a single row, and the left matrix one that is packed or read by its rows.
 void transpose_column(ProductSpec& spec) {
@@ -102,12 +97,12 @@ class Product final : public Kernel {
   };
   // Where an addend's rows are, from a panel's first column on.
   struct AddendRows {
-    const char* data = nullptr;  // of the matrix; null of none
-    int64_t stride = 0;
-    const Offsets* uneven = nullptr;
+    Addend matrix = {};
+    const Offsets* uneven = nullptr;  // null where the matrix' stride says all
 
     const char* operator[](int64_t row) const {
-      return data + (uneven == nullptr ? row * stride : (*uneven)[row]);
+      const int64_t offset = uneven == nullptr ? row * matrix.row_stride : (*uneven)[row];
+      return static_cast<const char*>(matrix.data) + offset;
     }
   };
   // A panel's place in its part.
@@ -145,7 +140,6 @@ class Product final : public Kernel {
   ProductSpec spec_;
   TileKernel kernel_;
   EpilogueFunction epilogue_, gate_;
-  bool addends_even_ = true;
   bool staged_ = false;        // left rows are copied before they are multiplied
   Convert convert_ = nullptr;  // of the copy, where the elements lie side by side
   std::vector<Right> rights_;  // of each part
@@ -163,10 +157,7 @@ Product::Product(const device::Request& request, ProductSpec spec)
       kernel_(tile_kernel(spec_.dtype, spec_.inner)),
       epilogue_(epilogue_function(spec_.dtype, spec_.gated ? Activation::none : spec_.activation)),
       gate_(gate_function(spec_.dtype, spec_.activation)) {
-  const auto even = [](const auto& operand) { return !operand || operand->rows.even(); };
-  addends_even_ = even(spec_.residual);
   for (const ProductSpec::Part& part : spec_.parts) {
-    addends_even_ = addends_even_ && even(part.bias);
     rights_.push_back(choose_right(request, part));
     if (!spec_.gated || panels_ == 0) panels_ += panel_count(kernel_, part.columns);
   }
@@ -377,10 +368,7 @@ Product::Panel Product::panel(int64_t index) const {
 
 void Product::multiply_panel(const Job& job, const Panel& at, const char* following) const {
   const ProductSpec::Part& part = spec_.parts[at.part];
-  const int64_t stride = part.columns * element();
   const int64_t first = job.block.rows.begin;
-  const int64_t above = spec_.ends ? 0 : job.block.matrix * spec_.rows;
-  char* y = static_cast<char*>(job.args.outputs[part.output]) + at.column * element();
   const bool makes_gates = spec_.gated && at.part == 0;
   Tile tile{};
   tile.a = job.left.data;
@@ -394,14 +382,19 @@ void Product::multiply_panel(const Job& job, const Panel& at, const char* follow
   // until all stores before it, those of the tile's sums too, are in that cache.
   const AddendRows bias = addend_rows(part.bias, job, at.column);
   const AddendRows residual = addend_rows(spec_.residual, job, at.column);
+  const bool even = bias.uneven == nullptr && residual.uneven == nullptr;
   Epilogue epilogue{.columns = at.columns, .alpha = spec_.alpha, .beta = spec_.beta};
-  epilogue.y_stride = makes_gates ? kPanelColumns * kFloat : stride;
-  if (part.bias) set_strides(*part.bias, epilogue.bias);
-  if (spec_.residual) set_strides(*spec_.residual, epilogue.residual);
-  char* const first_y =
-      makes_gates ? reinterpret_cast<char*>(job.gates) : y + (above + first) * stride;
-  const float* const first_gate = spec_.gated && !makes_gates ? job.gates : nullptr;
-  const bool even = addends_even_;
+  epilogue.bias = bias.matrix;
+  epilogue.residual = residual.matrix;
+  const int64_t y_stride = makes_gates ? kPanelColumns * kFloat : part.columns * element();
+  epilogue.y_stride = y_stride;
+  char* y = reinterpret_cast<char*>(job.gates);
+  if (!makes_gates) {
+    const int64_t above = spec_.ends ? 0 : job.block.matrix * spec_.rows;
+    y = static_cast<char*>(job.args.outputs[part.output]) + (above + first) * y_stride +
+        at.column * element();
+  }
+  const float* const gates = spec_.gated && !makes_gates ? job.gates : nullptr;
   const int64_t most_rows = tile_rows(), row_bytes = at.columns * element();
   const EpilogueFunction finish = makes_gates ? gate_ : epilogue_;
   for_each_tile(rights_[at.part].multiply, tile, [&](const float* c, int64_t row, int64_t rows) {
@@ -409,14 +402,14 @@ void Product::multiply_panel(const Job& job, const Panel& at, const char* follow
     epilogue.c = c;
     epilogue.rows = even ? rows : 1;
     for (; row < end; row += epilogue.rows) {
-      epilogue.y = first_y + row * epilogue.y_stride;
-      if (first_gate != nullptr) epilogue.gate = first_gate + row * kPanelColumns;
+      epilogue.y = y + row * y_stride;
+      if (gates != nullptr) epilogue.gate = gates + row * kPanelColumns;
       epilogue.bias.data = bias[first + row];
       epilogue.residual.data = residual[first + row];
       finish(epilogue);
       epilogue.c += epilogue.rows * kPanelColumns;
     }
-    if (residual.data == nullptr) return;
+    if (residual.matrix.data == nullptr) return;
     const int64_t asked = std::min(end + most_rows, tile.rows);
     for (int64_t i = end; i < asked; ++i) ask_for(residual[first + i], row_bytes);
   });
@@ -487,7 +480,8 @@ Product::AddendRows Product::addend_rows(const std::optional<ProductSpec::Operan
   if (!operand) return {};
   const char* data = static_cast<const char*>(job.args.inputs[operand->index]);
   data += operand->batch[job.block.matrix] + column * operand->column_stride;
-  return {data, operand->rows.stride(), operand->rows.even() ? nullptr : &operand->rows};
+  return {{data, operand->rows.stride(), operand->column_stride},
+          operand->rows.even() ? nullptr : &operand->rows};
 }
 
 }  // namespace
