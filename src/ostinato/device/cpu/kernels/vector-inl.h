@@ -52,7 +52,7 @@ HWY_INLINE hn::Vec<Words> round_to_upper_half(VecF value) {
 
 HWY_INLINE VecH to_bits(bfloat16, VecF value) {
   const auto rounded = round_to_upper_half(value);
-#if HWY_TARGET == HWY_AVX3  // one instruction, elsewhere as many as the others
+#if HWY_TARGET == HWY_AVX3  // picks them by one instruction, not three
   const hn::Repartition<uint16_t, Words> halves;
   const auto pairs = hn::BitCast(halves, rounded);
   return hn::LowerHalf(Halves(), hn::ConcatOdd(halves, pairs, pairs));
