@@ -43,6 +43,9 @@ struct Tile {
   /// bytes further each time. Null for nothing.
   const char* ahead;
   int64_t ahead_stride;
+  /// The L1 cache asks for it, not the L2 cache. Until memory answers that takes one of its few
+  /// miss buffers, for which the lines of `b` wait that the L2 cache has; but asking again is free.
+  bool ahead_near;
   bool add;  ///< `multiply` adds to what `c` holds
 };
 
@@ -86,7 +89,7 @@ inline int64_t next_tile_rows(int64_t left, int64_t most) {
 }
 
 /// The product of two tiles' rows, which wait for memory together: both pass a few steps of `b`
-/// before the next ones, so that it is read once, evenly, and lies in the L1 cache for the second.
+/// before the next ones, so that it is read once, evenly, and lies in a cache for the second.
 inline void multiply_by_pieces(TileFunction multiply, const Tile& all) {
   constexpr int64_t kPiece = 32;
   Tile tile = all;
@@ -112,7 +115,8 @@ inline void multiply_by_pieces(TileFunction multiply, const Tile& all) {
 ///     follows, or null
 template <typename F>
 void for_each_tile(TileFunction multiply, const Tile& all, F&& finish) {
-  constexpr int64_t kFarSteps = 16;    // more than the processor's own prefetching sees
+  constexpr int64_t kFarSteps = 16;  // more than the processor's own prefetching sees
+  constexpr int64_t kFewTiles = 4;   // wait for memory; each of more asks for the same lines again
   constexpr int64_t kNear = 32 << 10;  // an L1 cache: a panel is there for the second tile anyway
   alignas(64) float sums[kMostTileRows * kPanelColumns];
   Tile tile = all;
@@ -126,8 +130,10 @@ void for_each_tile(TileFunction multiply, const Tile& all, F&& finish) {
   if (tiles == 1 && all.steps > 0) {
     tile.ahead = static_cast<const char*>(all.b) + kFarSteps * all.b_stride;
     tile.ahead_stride = all.b_stride;
+    tile.ahead_near = true;
   } else {
     tile.ahead_stride = (all.b_stride + tiles - 1) / tiles;  // each tile's share
+    tile.ahead_near = tiles > kFewTiles;
   }
   for (int64_t row = 0; row < all.rows; row += tile.rows) {
     tile.rows = next_tile_rows(all.rows - row, multiply.rows);
