@@ -45,6 +45,7 @@ struct Tile {
   int64_t ahead_stride;
   /// The L1 cache asks for it, not the L2 cache. Until memory answers that takes one of its few
   /// miss buffers, for which the lines of `b` wait that the L2 cache has; but asking again is free.
+  /// On AMX it always asks: nobody has measured there.
   bool ahead_near;
   bool add;  ///< `multiply` adds to what `c` holds
 };
@@ -89,7 +90,7 @@ inline int64_t next_tile_rows(int64_t left, int64_t most) {
 }
 
 /// The product of two tiles' rows, which wait for memory together: both pass a few steps of `b`
-/// before the next ones, so that it is read once, evenly, and lies in a cache for the second.
+/// before the next ones, so that it is read once, evenly, and lies in the L1 cache for the second.
 inline void multiply_by_pieces(TileFunction multiply, const Tile& all) {
   constexpr int64_t kPiece = 32;
   Tile tile = all;
@@ -123,6 +124,7 @@ void for_each_tile(TileFunction multiply, const Tile& all, F&& finish) {
   tile.c = sums;
   tile.c_stride = kPanelColumns;
   const int64_t tiles = (all.rows + multiply.rows - 1) / multiply.rows;
+  tile.ahead_near = tiles == 1 || tiles > kFewTiles;
   if (tiles == 2 && all.rows <= kMostTileRows && all.steps * all.b_stride > kNear) {
     multiply_by_pieces(multiply, tile);
     return finish(static_cast<const float*>(sums), 0, all.rows);
@@ -130,10 +132,8 @@ void for_each_tile(TileFunction multiply, const Tile& all, F&& finish) {
   if (tiles == 1 && all.steps > 0) {
     tile.ahead = static_cast<const char*>(all.b) + kFarSteps * all.b_stride;
     tile.ahead_stride = all.b_stride;
-    tile.ahead_near = true;
   } else {
     tile.ahead_stride = (all.b_stride + tiles - 1) / tiles;  // each tile's share
-    tile.ahead_near = tiles > kFewTiles;
   }
   for (int64_t row = 0; row < all.rows; row += tile.rows) {
     tile.rows = next_tile_rows(all.rows - row, multiply.rows);
