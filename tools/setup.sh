@@ -14,7 +14,7 @@ packages=(
   libpcre2-dev libutf8proc-dev libjpeg62-turbo-dev libpng-dev libgtest-dev libgmock-dev
 )
 if [[ $stage == test ]]; then
-  packages+=(clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev python3-dev)
+  packages+=(clang-14 clang-format-14 libclang-rt-14-dev python3-dev)
 fi
 
 missing=()

@@ -24,8 +24,8 @@ tools/sanitize.sh
 step clang-tidy, on what processors the next step leaves idle
 # Of the release build, which compiles all there is, and whose files read only what they include.
 tidy_log=build/release/tidy.log
-nice -n 19 run-clang-tidy-14 -p build/release -quiet -j "$jobs" \
-  -extra-arg=-Wno-unknown-warning-option 'src/ostinato/.*\.cpp$' >"$tidy_log" 2>&1 &
+nice -n 19 "$venv/bin/run-clang-tidy.py" -clang-tidy-binary "$venv/bin/clang-tidy" \
+  -p build/release -quiet -j "$jobs" 'src/ostinato/.*\.cpp$' >"$tidy_log" 2>&1 &
 tidying=$!
 trap 'kill "$tidying" 2>/dev/null || true' EXIT
 

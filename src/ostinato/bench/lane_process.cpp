@@ -99,7 +99,8 @@ Message answer_or_error(Server& server, const Message& request) {
 LaneProcess::LaneProcess(LaneSpec spec) : spec_(std::move(spec)) {
   const pid_t parent = getpid();
   int sockets[2];
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) != 0 || (child_ = fork()) < 0) {
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) == 0) child_ = fork();
+  if (child_ < 0) {
     fail(ErrorCode::io, "bench/lane", "Close other programs and try again.",
          "cannot start a process for the lane {}: {}", name(), std::strerror(errno));
   }

@@ -134,7 +134,7 @@ ir::Graph graph_of(const runtime::Source& source, const Flags& flags) {
     fail(ErrorCode::invalid_argument, "cli/--kv-cache", "Leave it out.",
          "expected a model that generates, got the graph text {}", flags.model);
   }
-  return source.model()->decoder(*flags.cache);
+  return source.model()->decoder(flags.cache);
 }
 
 passes::Ceilings ceilings_of(const Flags& flags) {

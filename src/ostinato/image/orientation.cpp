@@ -95,7 +95,7 @@ std::optional<int> xmp_orientation(std::string_view xmp) {
     std::string_view rest = xmp.substr(at + kTag.size());
     if (rest.starts_with("=\"")) {
       rest.remove_prefix(2);
-    } else if (rest.starts_with(">")) {
+    } else if (rest.starts_with('>')) {
       rest.remove_prefix(1);
     } else {
       continue;

@@ -1,5 +1,7 @@
 #include "ostinato/plan/eager.h"
 
+#include <algorithm>
+#include <iterator>
 #include <unordered_map>
 #include <vector>
 
@@ -28,7 +30,8 @@ size_t eager_peak(const ir::Graph& graph) {
   }
   for (const ir::Output& output : graph.outputs()) buffers.erase(aliases.at(output.value).base);
   std::vector<Buffer> all;
-  for (const auto& entry : buffers) all.push_back(entry.second);
+  std::transform(buffers.begin(), buffers.end(), std::back_inserter(all),
+                 [](const auto& entry) { return entry.second; });
   return lower_bound(all);
 }
 
