@@ -439,14 +439,14 @@ std::string describe(const KernelCase& test) {
   return text;
 }
 
-}  // namespace
+// Kernels of other dtypes than bfloat16 are those of the level below AMX.
+bool runs_on(Isa level, const KernelCase& test) {
+  if (level != Isa::amx) return true;
+  const auto is_bfloat16 = [](const auto& x) { return x && x->dtype == DType::bfloat16; };
+  return !test.slow && std::any_of(test.operands.begin(), test.operands.end(), is_bfloat16);
+}
 
-void expect_fast_equals_reference(const KernelCase& test) {
-  SCOPED_TRACE(describe(test));
-  Problem problem = build(test);
-  const bool fused = problem.node->op->expand != nullptr;
-  const std::vector<Output> want =
-      fused ? run_expansion(test, problem) : run(problem, test, Tier::reference, 1, Results::rows);
+void expect_fast_equals(const std::vector<Output>& want, const KernelCase& test, Problem& problem) {
   device::Device* const device = device_under_test();
   for (const Results results : results_of(*problem.node)) {
     for (int threads : {1, 3}) {
@@ -463,24 +463,28 @@ void expect_fast_equals_reference(const KernelCase& test) {
   }
 }
 
+}  // namespace
+
+void expect_fast_equals_reference(const KernelCase& test) {
+  SCOPED_TRACE(describe(test));
+  Problem problem = build(test);
+  const bool fused = problem.node->op->expand != nullptr;
+  const std::vector<Output> want =
+      fused ? run_expansion(test, problem) : run(problem, test, Tier::reference, 1, Results::rows);
+  static const std::vector<Isa> levels = isas_under_test();
+  const Isa before = isa();
+  for (const Isa level : levels) {
+    if (!runs_on(level, test)) continue;
+    SCOPED_TRACE(name_of(level));
+    use_isa(level);
+    expect_fast_equals(want, test, problem);
+  }
+  use_isa(before);
+}
+
 size_t runs_on_device(std::string_view op) {
   const auto found = runs().find(op);
   return found == runs().end() ? 0 : found->second;
-}
-
-std::vector<std::tuple<Isa, DType>> all_isas_and_dtypes() {
-  std::vector<std::tuple<Isa, DType>> all;
-  for (Isa isa : isas_under_test()) {
-    for (DType dtype : {DType::float32, DType::bfloat16, DType::float16}) {
-      if (isa == Isa::amx && dtype != DType::bfloat16) continue;  // as the level below
-      all.emplace_back(isa, dtype);
-    }
-  }
-  return all;
-}
-
-std::string parameter_name(const testing::TestParamInfo<std::tuple<Isa, DType>>& info) {
-  return fmt::format("{}_{}", name_of(std::get<0>(info.param)), name_of(std::get<1>(info.param)));
 }
 
 }  // namespace ostinato::cpu

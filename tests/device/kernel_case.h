@@ -35,6 +35,7 @@ struct KernelCase {
   std::vector<std::optional<Draw>> operands;  ///< nullopt for None
   std::vector<ir::NamedAttribute> attributes = {};
   std::string_view kind = "elementwise";  ///< of tolerance
+  bool slow = false;  ///< not for AMX, where an emulated instruction takes microseconds
 };
 
 /// Whose fast kernels the cases run: null for the CPU's, on every level of instructions. Each test
@@ -47,30 +48,20 @@ std::vector<Isa> isas_under_test();
 /// How often an operator's cases ran on that device's kernels.
 size_t runs_on_device(std::string_view op);
 
-/// Runs the case on both tiers, the fast one on one thread and on several, and expects equal
-/// results within the tolerances of their dtypes, and nothing written outside of them.
+/// Runs the case on both tiers, the fast one on every level of instructions, on one thread and on
+/// several, and expects equal results within the tolerances of their dtypes, and nothing written
+/// outside of them.
 void expect_fast_equals_reference(const KernelCase& test);
 
-/// Tests that run for every level of instructions there is, and every floating dtype.
-class KernelTest : public testing::TestWithParam<std::tuple<Isa, DType>> {
+/// Tests that run for every floating dtype.
+class KernelTest : public testing::TestWithParam<DType> {
  protected:
-  void SetUp() override {
-    before_ = isa();
-    use_isa(std::get<0>(GetParam()));
-  }
-  void TearDown() override { use_isa(before_); }
-
-  DType dtype() const { return std::get<1>(GetParam()); }
-
- private:
-  Isa before_ = Isa::sse2;
+  DType dtype() const { return GetParam(); }
 };
 
-/// The parameters of KernelTest, and how they are named.
-std::vector<std::tuple<Isa, DType>> all_isas_and_dtypes();
-std::string parameter_name(const testing::TestParamInfo<std::tuple<Isa, DType>>& info);
-
-#define OSTINATO_KERNEL_TESTS(Suite) \
-  INSTANTIATE_TEST_SUITE_P(Cpu, Suite, testing::ValuesIn(all_isas_and_dtypes()), parameter_name)
+#define OSTINATO_KERNEL_TESTS(Suite)                                                \
+  INSTANTIATE_TEST_SUITE_P(                                                         \
+      Cpu, Suite, testing::Values(DType::float32, DType::bfloat16, DType::float16), \
+      [](const testing::TestParamInfo<DType>& info) { return std::string(name_of(info.param)); })
 
 }  // namespace ostinato::cpu
