@@ -32,4 +32,4 @@ basename -a -s .cpp tests/fuzz/fuzz_*.cpp \
   | xargs -P "$jobs" -I '{}' bash -euo pipefail -c 'fuzz {}'
 
 build tsan --target "${threaded[@]}"
-for test in "${threaded[@]}"; do "build/tsan/tests/$test" --gtest_brief=1; done
+printf '%s\n' "${threaded[@]}" | xargs -P "$jobs" -I '{}' build/tsan/tests/'{}' --gtest_brief=1
