@@ -32,4 +32,5 @@ basename -a -s .cpp tests/fuzz/fuzz_*.cpp \
   | xargs -P "$jobs" -I '{}' bash -euo pipefail -c 'fuzz {}'
 
 build tsan --target "${threaded[@]}"
-printf '%s\n' "${threaded[@]}" | xargs -P "$jobs" -I '{}' build/tsan/tests/'{}' --gtest_brief=1
+printf 'build/tsan/tests/%s\n' "${threaded[@]}" \
+  | xargs -P "$jobs" -I '{}' env '{}' --gtest_brief=1
