@@ -465,21 +465,26 @@ void expect_fast_equals(const std::vector<Output>& want, const KernelCase& test,
 
 }  // namespace
 
+void for_each_isa(const std::function<void(Isa level)>& test) {
+  static const std::vector<Isa> levels = isas_under_test();
+  const Isa before = isa();
+  for (const Isa level : levels) {
+    SCOPED_TRACE(name_of(level));
+    use_isa(level);
+    test(level);
+  }
+  use_isa(before);
+}
+
 void expect_fast_equals_reference(const KernelCase& test) {
   SCOPED_TRACE(describe(test));
   Problem problem = build(test);
   const bool fused = problem.node->op->expand != nullptr;
   const std::vector<Output> want =
       fused ? run_expansion(test, problem) : run(problem, test, Tier::reference, 1, Results::rows);
-  static const std::vector<Isa> levels = isas_under_test();
-  const Isa before = isa();
-  for (const Isa level : levels) {
-    if (!runs_on(level, test)) continue;
-    SCOPED_TRACE(name_of(level));
-    use_isa(level);
-    expect_fast_equals(want, test, problem);
-  }
-  use_isa(before);
+  for_each_isa([&](Isa level) {
+    if (runs_on(level, test)) expect_fast_equals(want, test, problem);
+  });
 }
 
 size_t runs_on_device(std::string_view op) {

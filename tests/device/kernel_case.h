@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -44,6 +45,9 @@ device::Device* device_under_test();
 
 /// The levels of instructions that the cases run on; each test program has its own of this, too.
 std::vector<Isa> isas_under_test();
+
+/// Runs a test with kernels limited to each of those levels, which its failures name.
+void for_each_isa(const std::function<void(Isa level)>& test);
 
 /// How often an operator's cases ran on that device's kernels.
 size_t runs_on_device(std::string_view op);

@@ -60,10 +60,7 @@ void expect_product_of_pairs(TileFunction multiply, const Problem& problem) {
 }
 
 TEST(Tile, MultipliesPairsOnEveryLevel) {
-  const Isa before = isa();
-  for (const Isa level : isas_under_test()) {
-    SCOPED_TRACE(name_of(level));
-    use_isa(level);
+  for_each_isa([&](Isa) {
     for (const int64_t inner : {1, 1 << 20}) {
       const TileKernel kernel = tile_kernel(DType::bfloat16, inner);
       for (int64_t rows = 1; rows <= kernel.multiply.rows; ++rows) {
@@ -77,8 +74,7 @@ TEST(Tile, MultipliesPairsOnEveryLevel) {
         }
       }
     }
-  }
-  use_isa(before);
+  });
 }
 
 // However many rows: one tile, two that take turns at pieces of the steps, or more.
@@ -88,10 +84,7 @@ TEST(Tile, CutsRowsIntoTiles) {
   std::vector<float> a(kMostRows * kMostSteps), b(kMostSteps * kPanelColumns);
   for (float& value : a) value = eighth(random);
   for (float& value : b) value = eighth(random);
-  const Isa before = isa();
-  for (const Isa level : isas_under_test()) {
-    SCOPED_TRACE(name_of(level));
-    use_isa(level);
+  for_each_isa([&](Isa) {
     const TileFunction multiply = tile_kernel(DType::float32).multiply;
     for (int64_t rows = 1; rows <= kMostRows; ++rows) {
       for (const int64_t steps : {0L, 1L, 31L, 130L, 160L, kMostSteps}) {
@@ -122,8 +115,7 @@ TEST(Tile, CutsRowsIntoTiles) {
         EXPECT_EQ(next, rows);
       }
     }
-  }
-  use_isa(before);
+  });
 }
 
 }  // namespace
