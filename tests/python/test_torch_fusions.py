@@ -31,8 +31,8 @@ def qwen3():
     return transformers.Qwen3Model(config)
 
 
-def operators(model, arguments, monkeypatch, **options):
-    """The model's first result, and how often the engine's graph calls each operator."""
+def program(model, arguments, monkeypatch, **options):
+    """The model's first result, and the engine's graph."""
     runners, original = [], importer.Importer.run
 
     def run(self):
@@ -45,7 +45,13 @@ def operators(model, arguments, monkeypatch, **options):
         patch.setattr(importer.Importer, "run", run)
         got = compiled(**arguments)[0]
     (runner,) = runners
-    return got, collections.Counter(re.findall(r" = ([\w.]+)\(", runner.program_text))
+    return got, runner.program_text
+
+
+def operators(model, arguments, monkeypatch, **options):
+    """The model's first result, and how often the engine's graph calls each operator."""
+    got, graph = program(model, arguments, monkeypatch, **options)
+    return got, collections.Counter(re.findall(r" = ([\w.]+)\(", graph))
 
 
 @pytest.mark.parametrize("family", [bert, qwen3])
@@ -176,3 +182,32 @@ def test_family(family, monkeypatch):
     got, counts = operators(model, arguments, monkeypatch)
     torch.testing.assert_close(got, want, atol=1e-4, rtol=1e-4)
     assert {name: counts[name] for name in calls} == calls
+
+
+def vit_classifier():
+    """Logits of the first token; pictures are five tokens."""
+    config = transformers.ViTConfig(image_size=32, patch_size=16, num_labels=5, **SIZES)
+    model = transformers.ViTForImageClassification(config)
+    return model, {"pixel_values": torch.randn(2, 3, 32, 32)}
+
+
+def qwen3_next_token():
+    """Logits of the last token, which attends all others."""
+    config = transformers.Qwen3Config(**HEADS)
+    model = transformers.Qwen3ForCausalLM(config)
+    return model, {"input_ids": torch.randint(1, 99, (2, 5)), "logits_to_keep": 1}
+
+
+@pytest.mark.parametrize("make", [vit_classifier, qwen3_next_token])
+def test_rows_that_logits_read(make, monkeypatch):
+    """What follows the keys and values of the only layer is computed for one token."""
+    torch.manual_seed(0)
+    model, arguments = make()
+    model = model.eval()
+    with torch.no_grad():
+        want = model(**arguments)[0]
+    got, graph = program(model, arguments, monkeypatch)
+    torch.testing.assert_close(got, want, atol=1e-5, rtol=1e-5)
+    attention = graph[graph.index(" = attention(") :]
+    assert "(2, 1, 96) = " in attention
+    assert "(2, 5, " not in attention

@@ -18,6 +18,7 @@ namespace {
 struct Outcome {
   std::vector<Tensor> outputs;  ///< in float32
   std::string graph;            ///< as the mode's passes left it
+  bool selects_early = false;   ///< a pass took rows in front of what computes them
 };
 
 Outcome run(ir::Graph graph, Mode mode, const std::vector<Tensor>& inputs) {
@@ -29,6 +30,9 @@ Outcome run(ir::Graph graph, Mode mode, const std::vector<Tensor>& inputs) {
     outcome.outputs.push_back(output.to(DType::float32));
   }
   outcome.graph = print(program->graph());
+  for (const passes::PassReport& pass : program->passes()) {
+    outcome.selects_early |= pass.changed && pass.name == "select_early";
+  }
   return outcome;
 }
 
@@ -82,6 +86,7 @@ void check_chains(uint32_t seed, DType dtype, Fused& fused) {
           "= linear(", "= linears(", "= gated_linear(", "= aten.gelu(", "\"quick_gelu\""}) {
       fused[name] += got.graph.find(name) != std::string::npos;
     }
+    fused["select_early"] += got.selects_early;
     return;
   }
 }

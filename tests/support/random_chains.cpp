@@ -35,7 +35,7 @@ class Chains {
     width_ = heads_ * head_;
     Value* x = graph_.add_input("x", {dtype_, {batch_, length_, width_}});
     for (int64_t count = random_(1, 4); count > 0; --count) x = block(x);
-    graph_.add_output("y", x);
+    graph_.add_output("y", spelling_.chance(40) ? row(x) : x);
     for (size_t i = 0; i < read_.size(); ++i) {
       graph_.add_output(fmt::format("between.{}", i), read_[i]);
     }
@@ -53,6 +53,20 @@ class Chains {
       case 4: return attention(x);
       case 5: return norm(residual(x, linear(x, width_)));
       default: return elementwise(x);
+    }
+  }
+
+  /// What a classifier of the first token reads, or a head of the last one's.
+  Value* row(Value* x) {
+    switch (spelling_(0, 3)) {
+      case 0: return build_("aten.select.int", {x}, {{"dim", 1}, {"index", 0}});
+      case 1: return build_("aten.select.int", {x}, {{"dim", -2}, {"index", -1}});
+      case 2: return build_("aten.slice.Tensor", {x}, {{"dim", 1}, {"start", -1}, {"end", kEnd}});
+      default: {
+        Tensor first = Tensor::empty(DType::int64, {1});
+        *first.as<int64_t>() = 0;
+        return build_("aten.index_select", {x, build_.constant(first)}, {{"dim", 1}});
+      }
     }
   }
 

@@ -27,6 +27,7 @@ struct Pass {
   /// It runs when all others find nothing more: in what it leaves they would find nothing.
   bool late = false;
   std::string_view makes = {};  ///< runs only for devices that have this operator; empty: for all
+  bool by_size = false;         ///< may find more once symbols are integers, and then runs again
 };
 
 // One function a file of this room. Each is what its summary in pipeline.cpp says.
@@ -49,6 +50,7 @@ bool fuse_softmax(ir::Graph& graph, const PassContext& context);
 bool fuse_swiglu(ir::Graph& graph, const PassContext& context);
 bool merge_linears(ir::Graph& graph, const PassContext& context);
 bool remove_noops(ir::Graph& graph, const PassContext& context);
+bool select_early(ir::Graph& graph, const PassContext& context);
 bool use_linear(ir::Graph& graph, const PassContext& context);
 
 }  // namespace ostinato::passes

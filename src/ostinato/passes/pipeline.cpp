@@ -11,7 +11,7 @@ namespace ostinato::passes {
 
 namespace {
 
-constexpr std::array<Pass, 20> kPasses = {{
+constexpr std::array<Pass, 21> kPasses = {{
     {"use_linear", "Makes dense layers of products by weights, with their biases and whole rows.",
      use_linear},
     {"fold_views", "Makes one view of a chain of reshapes, permutations or expansions.",
@@ -48,6 +48,10 @@ constexpr std::array<Pass, 20> kPasses = {{
     // After equal calls are one, so that each is folded once.
     {"fold_constants", "Computes what depends on constants only, once, where that is small.",
      fold_constants},
+    // After what could make one call of all rows.
+    {"select_early",
+     "Computes only those rows of layers, norms and attention that something reads.", select_early,
+     true, "", true},
     // After all that merges products or makes other use of a norm.
     {"fuse_norm_linear", "Makes one call of an RMSNorm and the products of what it gives.",
      fuse_norm_linear, true, "norm_linears"},
@@ -116,6 +120,14 @@ std::vector<PassReport> optimise(ir::Graph& graph, const PipelineOptions& option
     }
   }
   return reports;
+}
+
+void optimise_bound(ir::Graph& graph, const PipelineOptions& options) {
+  for (const Pass* pass : chosen(options)) {
+    if (!pass->by_size) continue;
+    pass->run(graph, options.context);
+    verify_after(*pass, graph);
+  }
 }
 
 }  // namespace ostinato::passes

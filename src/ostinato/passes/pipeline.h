@@ -37,6 +37,10 @@ void check_names(const std::vector<std::string>& names);
 /// `off`.
 std::vector<PassReport> optimise(ir::Graph& graph, const PipelineOptions& options = {});
 
+/// What is left to do for an optimised graph when its symbols become integers, which every new
+/// length waits for: the passes that sizes let do more, once.
+void optimise_bound(ir::Graph& graph, const PipelineOptions& options = {});
+
 inline constexpr int kMaxRounds = 8;
 
 }  // namespace ostinato::passes

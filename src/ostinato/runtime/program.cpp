@@ -115,7 +115,13 @@ plan::Plan Program::plan(const ir::Bindings& bindings, int threads) const {
 }
 
 ir::Graph Program::specialised(const ir::Bindings& bindings) const {
-  if (!options_.specialise || options_.mode != Mode::graph) return graph_.specialise(bindings);
+  if (!options_.specialise || options_.mode != Mode::graph) {
+    ir::Graph graph = graph_.specialise(bindings);
+    if (options_.mode == Mode::graph && !symbols_.empty()) {
+      passes::optimise_bound(graph, pipeline_options(true));
+    }
+    return graph;
+  }
   std::vector<int64_t> key;
   for (const std::string& symbol : symbols_) {
     key.push_back(ir::Dim::symbol(symbol).evaluate(bindings));
