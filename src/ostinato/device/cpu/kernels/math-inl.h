@@ -87,32 +87,32 @@ HWY_INLINE VecF sigmoid(VecF x) { return hn::Div(set(1.0f), hn::Add(set(1.0f), e
 /// x · sigmoid(x)
 HWY_INLINE VecF silu(VecF x) { return hn::Div(x, hn::Add(set(1.0f), exp(hn::Neg(x)))); }
 
-/// A rational minimax fit of erf(x)/x in x² over |x| ≤ 3.92, where erf rounds to ±1; within 4e-7.
-HWY_INLINE VecF erf(VecF x) {
-  const VecF limit = set(3.92f);
-  const VecF v = hn::Max(hn::Min(x, limit), hn::Neg(limit));
-  const VecF t = hn::Mul(v, v);
-  VecF p = set(2.05016537e-06f);
-  p = hn::MulAdd(p, t, set(2.84873635e-04f));
-  p = hn::MulAdd(p, t, set(3.76520021e-03f));
-  p = hn::MulAdd(p, t, set(5.27474372e-02f));
-  p = hn::MulAdd(p, t, set(1.90396723e-01f));
-  p = hn::MulAdd(p, t, set(1.12837915f));
-  VecF q = set(3.80920501e-05f);
-  q = hn::MulAdd(q, t, set(1.16243502e-03f));
-  q = hn::MulAdd(q, t, set(1.49683814e-02f));
-  q = hn::MulAdd(q, t, set(1.14105086e-01f));
-  q = hn::MulAdd(q, t, set(5.02067445e-01f));
+/// erf(x / √2), within 4e-7; NaN may become ±1. A rational minimax fit of erf(x / √2) / x in x²
+/// over |x| ≤ 5.54, where it rounds to ±1.
+HWY_INLINE VecF erf_of_sqrt_half(VecF x) {
+  const VecF t = hn::Min(hn::Mul(x, x), set(30.7328f));
+  VecF p = set(4.53026843e-08f);
+  p = hn::MulAdd(p, t, set(1.25897559e-05f));
+  p = hn::MulAdd(p, t, set(3.32799827e-04f));
+  p = hn::MulAdd(p, t, set(9.32451710e-03f));
+  p = hn::MulAdd(p, t, set(6.73154071e-02f));
+  p = hn::MulAdd(p, t, set(7.97884524e-01f));
+  VecF q = set(1.19037657e-06f);
+  q = hn::MulAdd(q, t, set(7.26521903e-05f));
+  q = hn::MulAdd(q, t, set(1.87104766e-03f));
+  q = hn::MulAdd(q, t, set(2.85262708e-02f));
+  q = hn::MulAdd(q, t, set(2.51033723e-01f));
   q = hn::MulAdd(q, t, set(1.0f));
   const VecF one = set(1.0f);
-  const VecF y = hn::Div(hn::Mul(v, p), q);
-  return keep_nan(hn::Max(hn::Min(y, one), hn::Neg(one)), x);
+  return hn::Max(hn::Min(hn::Div(hn::Mul(x, p), q), one), hn::Neg(one));
 }
+
+HWY_INLINE VecF erf(VecF x) { return keep_nan(erf_of_sqrt_half(hn::Mul(x, set(1.41421356f))), x); }
 
 /// x · Φ(x) with the normal distribution's Φ.
 HWY_INLINE VecF gelu_erf(VecF x) {
   const VecF half = hn::Mul(x, set(0.5f));
-  return hn::MulAdd(half, erf(hn::Mul(x, set(0.70710678118f))), half);
+  return hn::MulAdd(half, erf_of_sqrt_half(x), half);
 }
 
 HWY_INLINE VecF gelu_tanh(VecF x) {
