@@ -3,7 +3,6 @@
 // it says, a thread to each: two programs, with a stream and an arena each. The first two also
 // in turns, with so long between that the threads sleep: medians, and that of the pairs' ratios.
 #include <benchmark/benchmark.h>
-#include <fmt/format.h>
 
 #include <algorithm>
 #include <chrono>
@@ -22,31 +21,21 @@ struct Tower {
   int rows, width, layers;
 };
 
-/// The tower's statements, with ids from `id` on.
-std::string statements(const Tower& tower, const std::string& name, int& id) {
+void add_tower(Statements& graph, const Tower& tower) {
   const auto [rows, width, layers] = tower;
-  const auto constant = [&](const std::string& shape) {
-    return fmt::format("constant %{} \"{}.{}\" : float32({})\n", id, name, id, shape);
-  };
-  std::string leaves = fmt::format("input %{} \"{}\" : float32({}, {})\n", id, name, rows, width);
-  std::string calls;
-  int x = id++;
+  const std::string narrow = type_of("float32", {rows, width}),
+                    wide = type_of("float32", {rows, 4 * width});
+  std::string x = graph.input(narrow);
   for (int layer = 0; layer < layers; ++layer) {
-    const int up = id, down = id + 1, norm = id + 2;
-    leaves += constant(fmt::format("{}, {}", 4 * width, width));
-    ++id;
-    leaves += constant(fmt::format("{}, {}", width, 4 * width));
-    calls += fmt::format("%{} : float32({}, {}) = layer_norm(%{}, None, None) {{eps=1e-06}}\n",
-                         norm, rows, width, x);
-    calls += fmt::format(
-        "%{} : float32({}, {}) = linear(%{}, %{}, None, None) {{activation=\"gelu\"}}\n", norm + 1,
-        rows, 4 * width, norm, up);
-    calls += fmt::format("%{} : float32({}, {}) = linear(%{}, %{}, None, %{})\n", norm + 2, rows,
-                         width, norm + 1, down, x);
-    x = norm + 2;
-    id = x + 1;
+    const std::string up = graph.constant(type_of("float32", {4 * width, width})),
+                      down = graph.constant(type_of("float32", {width, 4 * width}));
+    const std::string norm =
+        graph.call({narrow}, fmt::format("layer_norm({}, None, None) {{eps=1e-06}}", x))[0];
+    const std::string hidden = graph.call(
+        {wide}, fmt::format("linear({}, {}, None, None) {{activation=\"gelu\"}}", norm, up))[0];
+    x = graph.call({narrow}, fmt::format("linear({}, {}, None, {})", hidden, down, x))[0];
   }
-  return leaves + calls + fmt::format("output \"{}.y\" %{}\n", name, x);
+  graph.output(x);
 }
 
 /// A graph on threads of its own, and memory for a call.
@@ -72,13 +61,16 @@ struct Lane {
 };
 
 std::string of_both(const Tower& a, const Tower& b) {
-  int id = 0;
-  return statements(a, "a", id) + statements(b, "b", id);
+  Statements graph;
+  add_tower(graph, a);
+  add_tower(graph, b);
+  return graph.text();
 }
 
 std::string of_one(const Tower& tower) {
-  int id = 0;
-  return statements(tower, "x", id);
+  Statements graph;
+  add_tower(graph, tower);
+  return graph.text();
 }
 
 void planned(benchmark::State& state, const Tower& a, const Tower& b, bool branches) {
